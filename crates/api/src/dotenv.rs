@@ -501,7 +501,7 @@ impl Words<'_> {
     }
 }
 
-/// The brace that closes what was opened before `text`.
+/// The position of the brace that closes the one before `text`.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 0_usize;
     for (at, c) in text.char_indices() {
@@ -515,7 +515,8 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// What stands in `${…}`: a name, and what is meant when it is not set, or empty (with a colon).
+/// The content of `${…}`: a name, and the default if it is unset, or if it is unset or empty (with a
+/// colon).
 fn parameter(text: &str, evaluation: &mut Evaluation<'_>) -> Result<String> {
     let (name, rest) = text.split_at(name_length(text));
     if name.is_empty() {
