@@ -515,8 +515,8 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// The content of `${…}`: a name, and the default if it is unset, or if it is unset or empty (with a
-/// colon).
+/// The content of `${…}`: a name, and the default if it is unset, or if it is unset or empty (with
+/// a colon).
 fn parameter(text: &str, evaluation: &mut Evaluation<'_>) -> Result<String> {
     let (name, rest) = text.split_at(name_length(text));
     if name.is_empty() {
