@@ -208,7 +208,7 @@ def test_why_names_the_input_that_differs(fresh, folder):
     build("2")
     said = why(fresh)
     assert "env LEVEL: 1 → 2" in said and "MY_TOKEN" in said and "plain" not in said and "mount /src" not in said
-    assert "import" in why(fresh, "main", "--all") or "nothing with" in why(fresh, "main", "--all")
+    assert "import" in why(fresh, "main", "--all") or "no work with" in why(fresh, "main", "--all")
     fresh.stop()
     assert "env LEVEL: 1 → 2" in why(fresh, "cat /src")
     parts = fresh.run("cache", "why", "cat /src", "--json").json()["work"][-1]["note"]["parts"]["parts"]

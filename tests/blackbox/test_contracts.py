@@ -411,7 +411,7 @@ def blocks(text):
 @pytest.mark.skipif(not GUIDE.exists(), reason="a copy of the tests without the documents")
 def test_the_guide_makes_a_working_sdk(connected, folder):
     """Follows the guide word by word from an empty folder to a working SDK."""
-    section = GUIDE.read_text().split("## An SDK from an empty folder")[1].split("\nThe other contracts differ")[0]
+    section = GUIDE.read_text().split("## An SDK from an empty directory")[1].split("\nThe other contracts differ")[0]
     intro, *steps = re.split(r"^\d\. ", section, flags=re.MULTILINE)
     make, config, code, module, use = [blocks(step) for step in steps]
 

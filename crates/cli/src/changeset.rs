@@ -57,7 +57,7 @@ impl Changeset {
         Ok(Self { id, raw, stats })
     }
 
-    /// Shows the changes. Applies them if `options` says so or the user confirms it on the
+    /// Shows the changes. Applies them if `options` asks for it or the user confirms it on the
     /// terminal.
     pub(crate) async fn show_or_apply(&self, session: &Session, options: &ApplyOptions) -> Result<()> {
         if self.stats.is_empty() {

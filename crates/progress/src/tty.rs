@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_goes_on_and_clips() {
+    fn shows_running_work_and_clips_lines() {
         let mut tty = Tty::default();
         let start = |span, parent, name: &str| Event::Start {
             span: SpanId(span),
