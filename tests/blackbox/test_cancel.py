@@ -1,9 +1,11 @@
 """Work ends with its client, unless another client waits for it."""
 
+import json
 import os
 import signal
 
-from kit import command_line, eventually, processes_with, unique
+from kit import PYTHON, command_line, container, document, eventually, leaf, processes_with, quote, unique
+from kit.nested import nested_exec
 
 
 def field(seconds: str) -> str:
@@ -58,3 +60,16 @@ def test_stopping_the_engine_ends_the_process(fresh):
     assert client.returncode != 0
     assert processes_with(f"3600.{name}") == []
     assert str(fresh.state) not in open("/proc/self/mountinfo").read()
+
+
+def test_a_process_that_asks_for_its_own_result_gets_an_error(engine):
+    volume = engine.data('{ cacheVolume(key: "%s") { id } }' % unique())["cacheVolume"]["id"]
+    mounted = 'withMountedCache(path: "/c", cache: "%s")' % volume
+    # The document cannot be a part of the command that it runs, so a volume passes it.
+    asks = document(*container(PYTHON), mounted, nested_exec("print(json.dumps(ask(open('/c/document').read())))"), "stdout")
+    write = ["python3", "-c", "import sys; open('/c/document', 'w').write(sys.argv[1])", asks]
+    engine.data(document(*container(PYTHON), mounted, f"withExec(args: {quote(write)})", "stdout"))
+    asked = engine.run("query", stdin=asks, timeout=60).json()
+    [error] = json.loads(leaf(asked))["errors"]
+    assert error["extensions"]["code"] == "EVALUATION_CYCLE", error
+    assert "needs its own result" in error["message"], error

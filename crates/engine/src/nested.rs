@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use rondel_api::providers::ClientSecrets;
 use rondel_events::{Emitter, Sink};
 use rondel_fault::{Attempt as _, Fault, Result, lock};
+use rondel_graph::Evaluation;
 use rondel_hostlink::HostLink;
 use rondel_link::Hello;
 use rondel_model::exec::Scope;
@@ -186,6 +187,7 @@ impl Scopes for NestedScopes {
             api,
             nested,
             scope,
+            evaluation: Evaluation::current(),
             caller,
             fixed,
             others: Arc::default(),
@@ -248,6 +250,10 @@ pub struct NestedEndpoint {
     api: Arc<NestedApi>,
     nested: NestedClient,
     scope: Arc<ExecScope>,
+    /// The evaluation that waits for the process. What the process asks for is a part of it, so
+    /// that a process that asks for its own result, or for that of the function call that it
+    /// serves, gets an error and does not wait for itself.
+    evaluation: Evaluation,
     /// The caller of requests that name no attached client.
     caller: Arc<Caller>,
     /// The module as which the process acts decides the version.
@@ -414,10 +420,7 @@ async fn query(State(endpoint): State<NestedEndpoint>, request: Request) -> Resp
 }
 
 async fn answered(endpoint: NestedEndpoint, headers: HeaderMap, body: Body) -> Response<Body> {
-    // What the process asks for is a part of the function call that it serves: a function that
-    // calls itself with the same arguments would wait for itself.
-    let evaluation = endpoint.scope.call.as_ref().map(|call| call.evaluation.clone()).unwrap_or_default();
-    evaluation.scope(answered_within(endpoint, headers, body)).await
+    endpoint.evaluation.clone().scope(answered_within(endpoint, headers, body)).await
 }
 
 async fn answered_within(endpoint: NestedEndpoint, headers: HeaderMap, body: Body) -> Response<Body> {

@@ -81,7 +81,7 @@ impl Ops {
         let cancel = CancellationToken::new();
         let stop = cancel.clone().drop_guard();
         let in_use = self.mark_in_use();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(rondel_graph::inherit(async move {
             let span = cx.events.span(Work::Exec, title(&cx, &exec));
             span.emitter().attribute(&Attribute::ExecId(key.short()));
             let run = Run(Process { ops: &self, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel });
@@ -93,7 +93,7 @@ impl Ops {
                 Err(fault) => span.end(Outcome::Failed(fault.to_string())),
             }
             result.map(Arc::new)
-        });
+        }));
         let result = task.await.unwrap_or_else(|e| Err(Fault::bug(format!("running a process panicked: {e}"))));
         drop(stop.disarm());
         result

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use rondel_call::{Call, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result, lock};
-use rondel_graph::Evaluation;
 use rondel_model::exec::{Scope, ScopeRecord};
 use rondel_query::ChildIdentity;
 use rondel_version::{ENGINE, View};
@@ -90,8 +89,6 @@ pub struct FunctionCall {
     pub parent: String,
     /// The name and JSON text of every argument.
     pub args: Vec<(String, String)>,
-    /// The evaluation that waits for the outcome.
-    pub evaluation: Evaluation,
     outcome: Mutex<Option<CallOutcome>>,
 }
 
@@ -107,7 +104,7 @@ pub enum CallOutcome {
 impl FunctionCall {
     /// A call without outcome, which is part of the evaluation of the current task.
     pub fn new(name: String, parent_name: String, parent: String, args: Vec<(String, String)>) -> Self {
-        Self { name, parent_name, parent, args, evaluation: Evaluation::current(), outcome: Mutex::new(None) }
+        Self { name, parent_name, parent, args, outcome: Mutex::new(None) }
     }
 
     /// Records the outcome.
