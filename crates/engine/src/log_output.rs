@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rondel_fault::{Attempt as _, Fault, Result, lock};
-use rondel_ops::redact::Secrets;
 use rondel_session::Session;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -152,24 +151,13 @@ impl OutputState {
         }
     }
 
-    /// The secrets of all live sessions, as they are and as they look inside quotes.
-    fn secrets(&self) -> Option<Secrets> {
-        let live = self.sessions.iter().filter_map(Weak::upgrade);
-        let known: Vec<_> = live.flat_map(|session| session.secrets.plaintexts()).collect();
-        if known.is_empty() {
-            return None;
+    /// `line` without the secrets of live sessions.
+    fn redact(&self, line: &[u8]) -> Vec<u8> {
+        let mut clean = line.to_vec();
+        for session in self.sessions.iter().filter_map(Weak::upgrade) {
+            clean = session.secrets.redaction().redact(&String::from_utf8_lossy(&clean)).into_bytes();
         }
-        let mut patterns: Vec<Vec<u8>> = Vec::new();
-        for plaintext in &known {
-            patterns.push(plaintext.bytes().to_vec());
-            if let Ok(text) = std::str::from_utf8(plaintext.bytes()) {
-                let json = serde_json::to_string(text.trim()).unwrap_or_default();
-                let quoted = [json, format!("{:?}", text.trim())];
-                let inside = |text: &String| Some(text.strip_prefix('"')?.strip_suffix('"')?.as_bytes().to_vec());
-                patterns.extend(quoted.iter().filter_map(inside));
-            }
-        }
-        Some(Secrets::new(patterns.iter().map(Vec::as_slice)))
+        clean
     }
 }
 
@@ -206,13 +194,8 @@ impl Write for LogOutput {
     /// Writes one whole line: `tracing` formats an event and writes it at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.state();
-        match state.secrets() {
-            Some(secrets) => {
-                let clean = secrets.redact(&String::from_utf8_lossy(line));
-                state.write_line(clean.as_bytes());
-            }
-            None => state.write_line(line),
-        }
+        let clean = state.redact(line);
+        state.write_line(&clean);
         Ok(line.len())
     }
 

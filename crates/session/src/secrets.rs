@@ -8,6 +8,7 @@ use std::time::Instant;
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result, lock};
 use rondel_model::SecretRef;
+use rondel_ops::redact;
 use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
 
@@ -52,6 +53,8 @@ pub struct SecretStore {
     /// The errors of providers.
     failed: Mutex<HashMap<Handle, Fault>>,
     provided: Mutex<HashMap<String, Slot>>,
+    /// The compiled plaintext for logs. `None` until it is needed, and after each change.
+    redaction: Mutex<Option<redact::Secrets>>,
 }
 
 impl SecretStore {
@@ -60,12 +63,14 @@ impl SecretStore {
         let handle = handle(secret);
         lock(&self.failed).remove(&handle);
         lock(&self.known).insert(handle, provided);
+        *lock(&self.redaction) = None;
     }
 
     /// Stores why there is no plaintext. Everything that needs the secret fails with this error.
     pub fn put_failure(&self, secret: &SecretRef, fault: Fault) {
         let handle = handle(secret);
         lock(&self.known).remove(&handle);
+        *lock(&self.redaction) = None;
         let mut failed = lock(&self.failed);
         if failed.len() >= MAX_ADDRESSES {
             failed.clear();
@@ -85,9 +90,27 @@ impl SecretStore {
         found.filter(|provided| provided.is_valid()).map(|provided| provided.plaintext.clone())
     }
 
-    /// All plaintext of the session, expired plaintext included, to redact it in logs.
-    pub fn plaintexts(&self) -> Vec<Arc<Plaintext>> {
-        lock(&self.known).values().map(|provided| provided.plaintext.clone()).collect()
+    /// What redacts all plaintext of the session in log lines, expired plaintext included, as it is
+    /// and as it looks inside quotes. It is compiled once per change, and lives as long as the
+    /// session.
+    pub fn redaction(&self) -> redact::Secrets {
+        let mut redaction = lock(&self.redaction);
+        redaction.get_or_insert_with(|| self.compile()).clone()
+    }
+
+    fn compile(&self) -> redact::Secrets {
+        let mut patterns: Vec<Vec<u8>> = Vec::new();
+        for provided in lock(&self.known).values() {
+            let bytes = provided.plaintext.bytes();
+            patterns.push(bytes.to_vec());
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let json = serde_json::to_string(text.trim()).unwrap_or_default();
+                let quoted = [json, format!("{:?}", text.trim())];
+                let inside = |text: &String| Some(text.strip_prefix('"')?.strip_suffix('"')?.as_bytes().to_vec());
+                patterns.extend(quoted.iter().filter_map(inside));
+            }
+        }
+        redact::Secrets::new(patterns.iter().map(Vec::as_slice))
     }
 
     /// The cached secret of the provider at `uri`, or the result of `read`. One caller reads at a
@@ -165,6 +188,18 @@ mod tests {
         assert!(store.get(&secret("op://a")).is_none());
         store.put(&secret("op://a"), provided("a", Some(Instant::now() + Duration::from_secs(60))));
         assert!(store.get(&secret("op://a")).is_some());
+    }
+
+    #[test]
+    fn log_lines_are_redacted_after_every_change() {
+        let store = SecretStore::default();
+        assert_eq!(store.redaction().redact("first"), "first");
+        store.put(&secret("env://A"), provided("first", None));
+        assert_eq!(store.redaction().redact("first second"), "*** second");
+        store.put(&secret("env://B"), provided("second\t\"x\"", None));
+        assert_eq!(store.redaction().redact(r#"first "second\t\"x\"""#), r#"*** "***""#);
+        store.put_failure(&secret("env://B"), Fault::user("gone"));
+        assert_eq!(store.redaction().redact("first second"), "*** second");
     }
 
     #[tokio::test]
