@@ -52,11 +52,17 @@ impl RotatingFile {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        for number in (1..MAX_ROTATED_FILES).rev() {
-            // A file that is not there yet is not renamed.
-            let _ = fs::rename(self.rotated(number), self.rotated(number + 1));
+        if self.path.exists() {
+            for number in (1..MAX_ROTATED_FILES).rev() {
+                // A file that is not there yet is not renamed.
+                let _ = fs::rename(self.rotated(number), self.rotated(number + 1));
+            }
         }
-        fs::rename(&self.path, self.rotated(1))?;
+        match fs::rename(&self.path, self.rotated(1)) {
+            // Renamed by an attempt that could not open the next file, or removed by someone.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         (self.file, self.bytes) = append_to(&self.path)?;
         if let Some(on_open) = &self.on_open {
             on_open(&self.file);
@@ -92,9 +98,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_log_that_was_removed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.log");
+        let mut log = RotatingFile::open(&path, 10).unwrap();
+        log.write_line(b"1234567\n").unwrap();
+        log.write_line(b"2345678\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        log.write_line(b"3456789\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "3456789\n");
+        assert_eq!(fs::read_to_string(folder.path().join("engine.log.1")).unwrap(), "1234567\n");
+    }
+
+    #[test]
     fn size_and_number_of_files_are_bounded() {
-        let folder = std::env::temp_dir().join(format!("rondel-log-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path();
         let path = folder.join("engine.log");
         let mut log = RotatingFile::open(&path, 20).unwrap();
         for number in 0..20 {
@@ -103,11 +122,10 @@ mod tests {
         drop(log);
         let mut log = RotatingFile::open(&path, 20).unwrap();
         log.write_line(b"the last\n").unwrap();
-        let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["engine.log", "engine.log.1", "engine.log.2", "engine.log.3"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "the last\n");
         assert_eq!(fs::read_to_string(folder.join("engine.log.1")).unwrap(), "line 018\nline 019\n");
-        fs::remove_dir_all(&folder).unwrap();
     }
 }
