@@ -14,7 +14,7 @@ use crate::child::{self, Plan, Stacks, Stage, Strings};
 use crate::host::Host;
 use crate::kill_handle::KillHandle;
 use crate::output::Ended;
-use crate::program::{c_string, candidates, not_started, refusal};
+use crate::program::{c_string, candidates, environment, not_started, refusal};
 use crate::run::{ProcessStart, hand_over, on_terminal, refused, start_steps, streams};
 use crate::sealed_program::SealedProgram;
 use crate::steps::{Action, Step};
@@ -72,11 +72,7 @@ pub(crate) fn run(
         init: None,
         command,
         args: sealed.arguments(&host.limits.oom_score, &candidates, args),
-        env: Strings::new(
-            env.into_iter()
-                .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
-                .collect::<Result<_>>()?,
-        ),
+        env: Strings::new(environment(env)?),
         failure: child::ChildFailure::default(),
         borrower: AtomicI32::new(0),
     };

@@ -20,6 +20,16 @@ pub(crate) fn c_string(text: impl Into<Vec<u8>>, what: &str) -> Result<CString> 
     CString::new(text).map_err(|error| Fault::user(format!("{what} has a zero byte at {}", error.nul_position())))
 }
 
+/// The variables of a process, as `execve` takes them.
+///
+/// # Errors
+/// When a variable has a zero byte.
+pub(crate) fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Vec<CString>> {
+    let variable =
+        |(name, value): (String, String)| c_string(format!("{name}={value}"), &format!("the variable `{name}`"));
+    variables.into_iter().map(variable).collect()
+}
+
 /// The files to try, in order: the program itself when it is a path, else one per entry of `PATH`.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::kill_handle::KillHandle;
 use crate::layout::{self, Layout};
 use crate::output::{self, Ended, Stream};
-use crate::program::{c_string, candidates, explain, not_started};
+use crate::program::{c_string, candidates, environment, explain, not_started};
 use crate::sealed_program::{ReportPipe, SealedProgram};
 use crate::steps::{Action, Step};
 use crate::terminal::Terminal;
@@ -199,11 +199,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         program: sealed.program(),
         command,
         args: sealed.arguments(&host.limits.oom_score, &candidates, args),
-        env: Strings::new(
-            env.into_iter()
-                .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
-                .collect::<Result<_>>()?,
-        ),
+        env: Strings::new(environment(env)?),
         failure: child::ChildFailure::default(),
         borrower: AtomicI32::new(0),
     };
