@@ -186,7 +186,7 @@ def test_a_volume_is_shared_by_its_mode(engine):
         stays = "touch /c/busy; until [ -e /c/over ]; do sleep 0.05; done; rm /c/over"
         busy = threading.Thread(target=v.run, args=(mixed, stays, shared), daemon=True)
         busy.start()
-        eventually(lambda: v.run(mixed, "ls /c", shared, salt=unique()) == "busy", what="somebody to be in it")
+        eventually(lambda: v.run(mixed, "ls /c", shared, salt=unique()) == "busy", what="the volume to be in use")
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="mixed") == ""
         assert busy.is_alive()
         v.run(mixed, "touch /c/over", shared)

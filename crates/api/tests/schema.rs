@@ -28,7 +28,7 @@ const SAME_FOR_ALL_CLIENTS: [(&str, &str); 13] = [
     ("Container", "withRegistryAuth withoutRegistryAuth withVolatileVariable"),
     // The seal of its address holds the egress scope.
     ("Container", "from"),
-    // What is in a file counts; who asked is told apart where variables are evaluated.
+    // The content of the file counts. Its variables are evaluated for the client that reads them.
     ("File", "asEnvFile"),
     ("EnvFile", "withVariable"),
     // The figures of the engine itself.
@@ -37,7 +37,7 @@ const SAME_FOR_ALL_CLIENTS: [(&str, &str); 13] = [
     ("Service", "ports"),
     // What they give is content, and the call that gives it again holds that content.
     ("Query", "http _http"),
-    // The text is in the session; who asked is in the call where there is an address to read.
+    // The text is in the session. A secret with an address records the client in its call.
     ("Query", "setSecret _secret"),
     // The session has the socket that a client gave.
     ("Query", "_socket"),

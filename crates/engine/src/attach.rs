@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 
 use crate::client_link::Link;
 use crate::client_registry::AttachedClient;
-use crate::figures::Figures;
+use crate::instruments::Instruments;
 use crate::responses::{switching_protocols, wants_upgrade};
 
 /// How long a client may take to send its hello.
@@ -40,7 +40,7 @@ pub(crate) trait AttachPoint: Send + Sync + 'static {
     fn max_line_bytes(&self) -> u64;
 
     /// Where refused clients are counted.
-    fn figures(&self) -> &Figures;
+    fn instruments(&self) -> &Instruments;
 }
 
 /// Upgrades the connection of `request` and attaches its client at `point`.
@@ -72,7 +72,7 @@ async fn serve(point: impl AttachPoint, upgraded: Upgraded) {
         Ok(attached) => attached,
         Err(e) => {
             tracing::warn!(code = e.code().as_str(), reason = e.full_message(), "client refused");
-            point.figures().clients_refused.inc();
+            point.instruments().clients_refused.inc();
             let refusal = Greeting::Refusal(Refusal { message: e.full_message(), hints: e.hints().to_vec() });
             let _ = write.write_all(json_line(&refusal).as_bytes()).await;
             return;

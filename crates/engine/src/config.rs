@@ -27,7 +27,7 @@ pub struct Config {
     pub remembered_results: usize,
     /// The engine's name. `None` is the name of the machine.
     pub name: Option<String>,
-    /// The loopback address that serves figures for monitoring. `None` serves them on the engine's
+    /// The loopback address that serves metrics for monitoring. `None` serves them on the engine's
     /// socket only.
     pub metrics: Option<SocketAddr>,
     /// How much disk space the cache may use.

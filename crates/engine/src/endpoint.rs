@@ -20,8 +20,8 @@ use crate::client_link::Link;
 use crate::client_registry::AttachedClient;
 use crate::engine::Engine;
 use crate::failure_terminal::FailureObserver;
-use crate::figures::Figures;
 use crate::graphql_request::{error_json, execute_body};
+use crate::instruments::Instruments;
 use crate::operator_log::report_errors;
 use crate::responses::{graphql, json, refused, switching_protocols, unknown_client, wants_upgrade};
 use crate::streams::ClientMachine;
@@ -65,11 +65,11 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
         match response {
             Ok(response) => {
                 let Caller { session, client, .. } = &*client.caller;
-                report_errors(session, client, &response, &engine.api.figures);
+                report_errors(session, client, &response, &engine.api.instruments);
                 watch.answered(&engine.api.services.ops, response).await.body()
             }
             Err(text) => {
-                engine.api.figures.invalid_request();
+                engine.api.instruments.invalid_request();
                 text
             }
         }
@@ -130,8 +130,8 @@ impl AttachPoint for SocketAttachPoint {
         MAX_LINE_BYTES
     }
 
-    fn figures(&self) -> &Figures {
-        &self.engine.api.figures
+    fn instruments(&self) -> &Instruments {
+        &self.engine.api.instruments
     }
 }
 

@@ -74,7 +74,7 @@ impl Engine {
         if joined.is_none() {
             self.log.redact(&session);
         }
-        let log = OperatorLog::new(session.id.clone(), id.clone(), sink, self.api.figures.clone());
+        let log = OperatorLog::new(session.id.clone(), id.clone(), sink, self.api.instruments.clone());
         let events = Emitter::new(log);
         let failures = (!hello.interactive.is_empty()).then(|| Failures::new(hello.interactive));
         let client = Arc::new_cyclic(|this| Client {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client_registry::ClientRegistry;
 use crate::config::CacheConfig;
-use crate::figures::Figures;
+use crate::instruments::Instruments;
 use crate::work_tracker::WorkTracker;
 
 /// The granularity of the clock of last uses, in milliseconds.
@@ -42,7 +42,7 @@ pub struct GarbageCollector {
     policy: Policy,
     disk: u64,
     cache: CacheUsers,
-    figures: Arc<Figures>,
+    instruments: Arc<Instruments>,
 }
 
 /// Why the cache is pruned.
@@ -94,9 +94,9 @@ impl GarbageCollector {
     ///
     /// # Errors
     /// When the kernel does not report the size of the disk.
-    pub fn new(cache: CacheUsers, figures: Arc<Figures>, name: &str, config: &CacheConfig) -> Result<Self> {
+    pub fn new(cache: CacheUsers, instruments: Arc<Instruments>, name: &str, config: &CacheConfig) -> Result<Self> {
         let disk = cache.store.disk()?.size;
-        Ok(Self { name: name.into(), policy: config.policy(disk), disk, cache, figures })
+        Ok(Self { name: name.into(), policy: config.policy(disk), disk, cache, instruments })
     }
 
     /// Records used at or after this time count as in use and are not pruned.
@@ -195,7 +195,7 @@ impl GarbageCollector {
             unused_for_s,
             "cache pruned"
         );
-        self.figures.pruned(reason, pruned.records.len(), pruned.bytes);
+        self.instruments.pruned(reason, pruned.records.len(), pruned.bytes);
     }
 
     /// Applies the disk policy until the engine ends.

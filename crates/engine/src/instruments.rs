@@ -1,7 +1,7 @@
-//! Figures for monitoring that are counted while the engine works.
+//! Instruments: the counters, gauges and histograms that the engine updates while it works.
 //!
-//! Figures that the engine can tell at any time, such as the number of clients, are read when they
-//! are asked for: see `metrics.rs`.
+//! Values that the engine can read at any time, such as the number of clients, are no instruments:
+//! `metrics.rs` reads them for each request.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use rondel_fault::Fault;
 /// The label of a counter with one label.
 type Label = [(&'static str, &'static str); 1];
 
-/// Figures of one engine. Updating one is an atomic operation.
-pub struct Figures {
+/// Instruments of one engine. Updating one is an atomic operation.
+pub struct Instruments {
     registry: Registry,
     /// Processes in containers that run now.
     pub(crate) execs_running: Gauge,
@@ -35,12 +35,12 @@ pub struct Figures {
     errors: Family<Label, Counter>,
 }
 
-impl Default for Figures {
+impl Default for Instruments {
     fn default() -> Self {
         // From 10 ms to about 11 minutes.
         let exec_durations = Histogram::new(exponential_buckets(0.01, 2.0, 17));
         let mut registry = Registry::default();
-        let figures = Self {
+        let instruments = Self {
             exec_durations: exec_durations.clone(),
             execs_running: Gauge::default(),
             functions_cached: Counter::default(),
@@ -56,25 +56,33 @@ impl Default for Figures {
         registry.register(
             "rondel_execs_running",
             "Processes in containers that run now",
-            figures.execs_running.clone(),
+            instruments.execs_running.clone(),
         );
         registry.register("rondel_exec_duration_seconds", "How long processes in containers ran", exec_durations);
-        registry.register("rondel_pull_bytes", "Bytes of image layers that were fetched", figures.pull_bytes.clone());
+        registry.register(
+            "rondel_pull_bytes",
+            "Bytes of image layers that were fetched",
+            instruments.pull_bytes.clone(),
+        );
         registry.register(
             "rondel_clients_refused",
             "Clients that the engine did not let attach",
-            figures.clients_refused.clone(),
+            instruments.clients_refused.clone(),
         );
-        registry.register("rondel_prunes", "Prunes that removed something, by reason", figures.prunes.clone());
-        registry.register("rondel_pruned_records", "Records that prunes removed", figures.pruned_records.clone());
-        registry.register("rondel_pruned_bytes", "Bytes that prunes removed", figures.pruned_bytes.clone());
-        registry.register("rondel_errors", "Errors in answers to GraphQL requests, by code", figures.errors.clone());
-        Self { registry, ..figures }
+        registry.register("rondel_prunes", "Prunes that removed something, by reason", instruments.prunes.clone());
+        registry.register("rondel_pruned_records", "Records that prunes removed", instruments.pruned_records.clone());
+        registry.register("rondel_pruned_bytes", "Bytes that prunes removed", instruments.pruned_bytes.clone());
+        registry.register(
+            "rondel_errors",
+            "Errors in answers to GraphQL requests, by code",
+            instruments.errors.clone(),
+        );
+        Self { registry, ..instruments }
     }
 }
 
-impl Figures {
-    /// The figures as they are registered.
+impl Instruments {
+    /// The registry with all instruments.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }

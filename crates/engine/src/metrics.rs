@@ -1,4 +1,4 @@
-//! The endpoint of figures for monitoring, which Prometheus reads.
+//! The endpoint of the engine's metrics, in the format that Prometheus reads.
 //!
 //! Names with `dagger_` are those that dashboards of the original read.
 
@@ -28,7 +28,7 @@ use crate::engine::Engine;
 /// How many connections may be open at a time.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Serves the figures on `address` until the engine ends. Requests need no credentials, and come
+/// Serves the metrics on `address` until the engine ends. Requests need no credentials, and come
 /// from this machine only.
 ///
 /// # Errors
@@ -44,14 +44,14 @@ pub async fn serve(engine: Arc<Engine>, address: SocketAddr, ending: Cancellatio
     Ok(())
 }
 
-/// The format of the figures, OpenMetrics.
+/// The format of the metrics, OpenMetrics.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers with the figures.
+/// Answers with the metrics.
 pub async fn answer(State(engine): State<Arc<Engine>>) -> Response<Body> {
     let records = engine.gc.records().await.unwrap_or_default();
     let mut text = String::new();
-    let encoded = encode_registry(&mut text, engine.api.figures.registry())
+    let encoded = encode_registry(&mut text, engine.api.instruments.registry())
         .and_then(|()| encode_registry(&mut text, &current(&engine, &records)))
         .and_then(|()| encode_eof(&mut text));
     match encoded {
@@ -60,7 +60,7 @@ pub async fn answer(State(engine): State<Arc<Engine>>) -> Response<Body> {
     }
 }
 
-/// The figures that the engine can tell at any time.
+/// The metrics whose values the engine reads for each request.
 fn current(engine: &Engine, records: &[Record]) -> Registry {
     let mut registry = Registry::default();
     let status = engine.status();
@@ -113,12 +113,12 @@ fn by_kind(records: &[Record]) -> Family<Label, Gauge> {
 /// Hits and misses by kind of work.
 fn lookups(engine: &Engine) -> (Family<Label, Counter>, Family<Label, Counter>) {
     let (hits, misses) = (Family::<Label, Counter>::default(), Family::<Label, Counter>::default());
-    let (calls, ops, figures) =
-        (engine.api.evaluator.graph().stats(), engine.api.services.ops.stats(), &engine.api.figures);
+    let (calls, ops, instruments) =
+        (engine.api.evaluator.graph().stats(), engine.api.services.ops.stats(), &engine.api.instruments);
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let kinds = [
         ("call", read(&calls.hits) + read(&calls.joins), read(&calls.runs)),
-        ("function", figures.functions_cached.get(), figures.functions_run.get()),
+        ("function", instruments.functions_cached.get(), instruments.functions_run.get()),
         ("exec", read(&ops.execs_cached), read(&ops.execs_run)),
         ("files", read(&ops.files_cached), read(&ops.files_done)),
         ("layer", read(&ops.pulls_cached), read(&ops.pulls)),

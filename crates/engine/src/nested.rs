@@ -38,8 +38,8 @@ use crate::attach::{self, AttachPoint};
 use crate::client_link::Link;
 use crate::client_registry::AttachedClient;
 use crate::container_machine::ContainerMachine;
-use crate::figures::Figures;
 use crate::graphql_request::{error_json, execute_body};
+use crate::instruments::Instruments;
 use crate::operator_log::report_errors;
 use crate::responses;
 use crate::warnings::NetworksWithWarnings;
@@ -70,8 +70,8 @@ pub struct NestedApi {
     pub networks: Arc<NetworksWithWarnings>,
     /// Fires when the engine is to end.
     pub ending: CancellationToken,
-    /// Figures for monitoring.
-    pub figures: Arc<Figures>,
+    /// Instruments for monitoring.
+    pub instruments: Arc<Instruments>,
 }
 
 /// The process in a container that a nested client comes from.
@@ -290,8 +290,8 @@ impl AttachPoint for ExecAttachPoint {
         MAX_LINE_BYTES
     }
 
-    fn figures(&self) -> &Figures {
-        &self.endpoint.api.figures
+    fn instruments(&self) -> &Instruments {
+        &self.endpoint.api.instruments
     }
 }
 
@@ -385,7 +385,7 @@ async fn attach_process(State(endpoint): State<NestedEndpoint>, request: Request
             let why = format!("{MAX_ATTACHED} processes of this container are attached, which is the most");
             let (session, client) = (&*endpoint.caller.session, &*endpoint.caller.client);
             tracing::warn!(session, client, reason = why, "client refused");
-            endpoint.api.figures.clients_refused.inc();
+            endpoint.api.instruments.clients_refused.inc();
             (StatusCode::SERVICE_UNAVAILABLE, error_json(&why)).into_response()
         }
     }
@@ -450,14 +450,14 @@ async fn execute(api: &NestedApi, caller: &Arc<Caller>, body: &[u8]) -> String {
     match execute_body(&api.evaluator, caller, body).await {
         Ok(response) => report(api, caller, &response),
         Err(invalid) => {
-            api.figures.invalid_request();
+            api.instruments.invalid_request();
             invalid
         }
     }
 }
 
 fn report(api: &NestedApi, caller: &Caller, response: &rondel_query::Response) -> String {
-    report_errors(&caller.session, &caller.client, response, &api.figures);
+    report_errors(&caller.session, &caller.client, response, &api.instruments);
     response.body()
 }
 

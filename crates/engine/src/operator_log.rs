@@ -1,4 +1,4 @@
-//! Turns events into the log for operators and into figures for monitoring.
+//! Turns events into the log for operators and into metrics.
 //!
 //! *Invariants.* Every event goes on to the client unchanged. A cached result makes no line at the
 //! default level. Output of processes is not logged.
@@ -11,13 +11,13 @@ use rondel_events::{Attribute, Event, Outcome, Sink, SpanId, Work};
 use rondel_fault::{Kind, lock};
 use rondel_query::Response;
 
-use crate::figures::Figures;
+use crate::instruments::Instruments;
 
 /// Counts the errors of an answer to a client's request, and logs those that are not the client's
 /// own.
-pub(crate) fn report_errors(session: &str, client: &str, response: &Response, figures: &Figures) {
+pub(crate) fn report_errors(session: &str, client: &str, response: &Response, instruments: &Instruments) {
     for error in &response.errors {
-        figures.error(&error.fault);
+        instruments.error(&error.fault);
         let (code, error) = (error.fault.code().as_str(), &error.fault);
         match error.kind() {
             Kind::Bug => tracing::error!(session, client, code, error = error.full_message(), "request failed"),
@@ -33,7 +33,7 @@ pub(crate) struct OperatorLog {
     client: Arc<str>,
     /// Where the client gets its events.
     inner: Arc<dyn Sink>,
-    figures: Arc<Figures>,
+    instruments: Arc<Instruments>,
     open: Mutex<HashMap<SpanId, OpenSpan>>,
 }
 
@@ -53,8 +53,13 @@ struct OpenSpan {
 
 impl OperatorLog {
     /// A sink for the client `client` of `session`, whose events go on to `inner`.
-    pub(crate) fn new(session: Arc<str>, client: Arc<str>, inner: Arc<dyn Sink>, figures: Arc<Figures>) -> Arc<Self> {
-        Arc::new(Self { session, client, inner, figures, open: Mutex::default() })
+    pub(crate) fn new(
+        session: Arc<str>,
+        client: Arc<str>,
+        inner: Arc<dyn Sink>,
+        instruments: Arc<Instruments>,
+    ) -> Arc<Self> {
+        Arc::new(Self { session, client, inner, instruments, open: Mutex::default() })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<SpanId, OpenSpan>> {
@@ -80,13 +85,13 @@ impl OperatorLog {
         };
         open.insert(id, span);
         if work == Work::Exec {
-            self.figures.execs_running.inc();
+            self.instruments.execs_running.inc();
         }
     }
 
     fn progress(&self, id: SpanId, done: u64) {
         if let Some(span) = self.open().get_mut(&id).filter(|span| span.work == Work::Pull) {
-            self.figures.pull_bytes.inc_by(done.saturating_sub(span.bytes));
+            self.instruments.pull_bytes.inc_by(done.saturating_sub(span.bytes));
             span.bytes = span.bytes.max(done);
         }
     }
@@ -107,13 +112,13 @@ impl OperatorLog {
         let ran = matches!(outcome, Outcome::Done | Outcome::Failed(_));
         match span.work {
             Work::Exec => {
-                self.figures.execs_running.dec();
+                self.instruments.execs_running.dec();
                 if ran {
-                    self.figures.exec_ended(duration);
+                    self.instruments.exec_ended(duration);
                 }
             }
-            Work::Function if ran => _ = self.figures.functions_run.inc(),
-            Work::Function if *outcome == Outcome::Cached => _ = self.figures.functions_cached.inc(),
+            Work::Function if ran => _ = self.instruments.functions_run.inc(),
+            Work::Function if *outcome == Outcome::Cached => _ = self.instruments.functions_cached.inc(),
             _ => {}
         }
         self.log(&span, outcome, duration);

@@ -34,8 +34,8 @@ use crate::client_registry::ClientRegistry;
 use crate::config::{Config, LimitsConfig, Weight};
 use crate::engine::Engine;
 use crate::fields::AllFields;
-use crate::figures::Figures;
 use crate::gc::{CacheUsers, GarbageCollector};
+use crate::instruments::Instruments;
 use crate::log_output::LogOutput;
 use crate::nested::NestedApi;
 use crate::warnings::NetworksWithWarnings;
@@ -128,12 +128,12 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         modules: modules.clone(),
         clients: Arc::downgrade(&clients),
     };
-    let figures = Arc::new(Figures::default());
-    let gc = GarbageCollector::new(cache, figures.clone(), &engine_name(&options.config), &options.config.cache)?;
+    let instruments = Arc::new(Instruments::default());
+    let gc = GarbageCollector::new(cache, instruments.clone(), &engine_name(&options.config), &options.config.cache)?;
     let services =
         Arc::new(Services { ops, index: store.clone(), engine_info: Arc::new(gc.clone()), registry, mac_key });
     let ending = CancellationToken::new();
-    let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone(), figures });
+    let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone(), instruments });
     Ok(Arc::new(Engine {
         api,
         store,

@@ -26,8 +26,8 @@ pub struct Request<'a> {
 /// Parses and validates a request.
 ///
 /// # Errors
-/// When the text is no document, does not fit the schema, or passes a bound. Only the first error
-/// is told.
+/// When the text is no document, does not fit the schema, or exceeds a limit. Only the first error
+/// is returned.
 pub fn prepare(schema: &Schema, request: &Request<'_>, limits: &Limits) -> Result<Operation, GqlError> {
     let document = Document::parse(request.query, limits)?;
     let fragments = rules::check(&document, schema)?;

@@ -7,7 +7,7 @@
 //! own, so that chains of any length need no deep stack. The values, containers, disks and clocks
 //! are unknown here.
 
-mod waits;
+mod evaluation;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -23,8 +23,8 @@ use rondel_fault::{Code, Fault, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::waits::GraphId;
-pub use crate::waits::{Evaluation, inherit};
+use crate::evaluation::GraphId;
+pub use crate::evaluation::{Evaluation, inherit};
 
 /// Cached results by key, and running evaluations.
 pub struct Graph<V> {

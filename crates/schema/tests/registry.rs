@@ -118,7 +118,7 @@ fn fields_say_what_they_are() {
     let all = builder.fields();
     let find = |ty, name| all.iter().find(|info| info.type_name == ty && info.field == name).copied().expect("a field");
     assert!(find("Query", "git").versioned);
-    // What a later view lost, or an argument of which it lost, can only be found again under the
+    // A field that a later view lost, or that lost an argument, can only be found again under the
     // view of the call.
     assert!(find("Query", "old").versioned && find("Container", "withDirectory").versioned);
     assert!(!find("Container", "sync").versioned);

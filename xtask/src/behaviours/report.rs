@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::names::Numbers;
 
-/// What came of the tests of one number; a later one is worse for whoever wants to know that it
-/// works.
+/// The result of the tests of one number, from the least to the most important for a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {
     /// No report has it as run.
