@@ -293,3 +293,33 @@ def test_a_changed_id_reads_no_other_directory_of_the_machine(engine, folder):
     changed = raw.replace(b"mod-a", b"mod-b")
     assert changed != raw
     engine.query(load(id_of_bytes(changed))).failed(UNSEALED)
+
+
+def test_module_code_names_sources_of_its_workspace_only(engine, folder):
+    """The module's own context directory and that of the working directory; other files are the user's to pass on."""
+    code = IMPORTS + """
+@object_type
+class Probe:
+    @function
+    async def files(self, ref: str) -> list[str]:
+        return await dag.module_source(ref, allow_not_exists=True).with_includes(["**"]).context_directory().glob("**")
+
+    @function
+    async def given(self, source: dagger.ModuleSource) -> list[str]:
+        return await source.context_directory().glob("**")
+"""
+    module = write_module(folder / "module", code)
+    for name in ["workspace/inner", "victim", "bare"]:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "key").write_text("secret")
+    for name in ["workspace/inner", "victim"]:
+        (folder / name / "dagger.json").write_text(module_config(sdk=None, include=["key"]))
+    (folder / "workspace/.git").mkdir()
+    (folder / "workspace/link").symlink_to(folder / "victim")
+    call = lambda *words: engine.run("call", "-m", str(module), *words, cwd=folder / "workspace")  # noqa: E731
+    assert "key" in call("files", "--ref", "inner").ok().out
+    assert "pyproject.toml" in call("files", "--ref", str(module)).ok().out
+    assert "key" in call("given", "--source", str(folder / "victim")).ok().out
+    for outside in [folder / "victim", folder / "bare", folder / "none", folder, "../victim", "link", "inner/../../bare"]:
+        refused = call("files", "--ref", str(outside)).failed("in neither its own context directory nor the user's workspace")
+        assert "secret" not in refused.out + refused.err

@@ -78,15 +78,19 @@ impl SourceResolver {
         let me = client(caller);
         let host = reference_client(me);
         let path = host.host_path(reference);
-        let exists = exists(me, &path);
+        // Checked before anything is looked for, so that code of a module learns nothing about
+        // other files of the machine.
+        let permitted = check_workspace(me, &path);
+        let exists = permitted.is_ok() && exists(me, &path);
         match classify(reference, options.pin) {
             ReferenceKind::Local => {}
-            ReferenceKind::Either if exists => {}
+            ReferenceKind::Either if exists || permitted.is_err() => {}
             _ => {
                 let request = SourceRequest::of(String::new());
                 return self.in_repository(caller, reference, options, request).await.map_err(ResolveError::fault);
             }
         }
+        permitted?;
         if !exists {
             if let Some(dependency) = self.dependency(caller, reference).await? {
                 return Ok(dependency);
@@ -104,6 +108,7 @@ impl SourceResolver {
                     .with_hint("name the folder of a module with `-m`"));
             }
         };
+        check_workspace(me, &root)?;
         self.local(caller, SourceRequest::of(root)).await.map_err(ResolveError::fault)
     }
 
@@ -156,9 +161,7 @@ impl SourceResolver {
             // Files are selected by paths below the context directory, and symlinks in those are
             // not followed.
             let root = files.real(&root).unwrap_or(root);
-            let git = files.find_up(&root, ".git").filter(|git| git.starts_with(&reference_client(me).host_root));
-            let git = git.and_then(|git| git.parent().map(Path::to_owned));
-            let context = git.unwrap_or_else(|| root.clone());
+            let context = context_folder(me, &root);
             let below = path_below(&context, &root).unwrap_or_default();
             let (config_text, config) = self.host_config(me, &root).await?;
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
@@ -404,6 +407,38 @@ fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> 
 /// it is the host client.
 fn reference_client(me: &Client) -> &Client {
     if me.own_modules { me } else { me.host_client() }
+}
+
+/// The context directory of a source in `folder`: the nearest folder with `.git`, `folder` or one
+/// above it, else `folder`.
+fn context_folder(me: &Client, folder: &Path) -> PathBuf {
+    let git = me.services.ops.ports().host.find_up(folder, ".git");
+    let git = git.filter(|git| git.starts_with(&reference_client(me).host_root));
+    git.and_then(|git| git.parent().map(Path::to_owned)).unwrap_or_else(|| folder.to_owned())
+}
+
+/// Checks that `path` of the machine may be named as a module source. The user names any path. The
+/// code of a module names what is in the context directory of the user's working directory, or of
+/// the module itself: all other files of the machine are the user's to pass on.
+fn check_workspace(me: &Client, path: &Path) -> Result<()> {
+    let Some(module) = me.scope.as_ref().and_then(|scope| scope.acting_module.as_ref()).filter(|_| !me.own_modules)
+    else {
+        return Ok(());
+    };
+    let host = &me.services.ops.ports().host;
+    let real = |path: &Path| host.real(path).unwrap_or_else(|_| path.to_owned());
+    let folders = [reference_client(me).host_path("."), PathBuf::from(&*module.source)];
+    let path = real(path);
+    if folders.iter().any(|folder| folder.is_absolute() && path.starts_with(context_folder(me, &real(folder)))) {
+        return Ok(());
+    }
+    let fault = Fault::denied(format!(
+        "the code of module `{}` names the module source `{}`, which is in neither its own context directory nor the \
+         user's workspace",
+        module.source,
+        path.display()
+    ));
+    Err(fault.with_hint("pass the module source to the function as an argument"))
 }
 
 /// The nearest folder with a configuration file: `path` or one above it.
