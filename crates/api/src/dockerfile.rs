@@ -14,10 +14,10 @@ use rondel_ops::RegistryImage;
 use rondel_query::Node;
 use rondel_session::{Args, ResolverContext, check_entitled, client};
 
-use crate::inspect::ops_and_context;
 use crate::select::select;
 use crate::types::cache_volume::BUILD_NAMESPACE;
 use crate::{credentials, edit, entitlement_seal, image_config, inputs};
+use rondel_session::client::ops_and_context;
 
 /// The most rounds of requests of one build. Each image may hold `ONBUILD` triggers with new
 /// requests.

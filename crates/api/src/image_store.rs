@@ -10,7 +10,7 @@ use rondel_model::{AbsPath, Fs};
 use rondel_session::{ClientLink, ResolverContext, client};
 
 use crate::host_path;
-use crate::inspect::ops_and_context;
+use rondel_session::client::ops_and_context;
 
 /// Prints the first container tool whose store answers.
 const FIND: &str = "for tool in docker nerdctl podman; do \

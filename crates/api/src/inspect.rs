@@ -1,16 +1,9 @@
 //! Stat and existence checks of paths in trees.
 
-use std::sync::Arc;
-
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
-use rondel_ops::{EntryKind, OpContext, Ops, Stat};
-use rondel_session::{Args, ResolverContext, client, client::op_cx};
-
-/// The ops and the context in which they run for the caller.
-pub(crate) fn ops_and_context(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
-    (client(&cx.caller).services.ops.clone(), op_cx(cx))
-}
+use rondel_ops::{EntryKind, Stat};
+use rondel_session::{Args, ResolverContext, client::ops_and_context};
 
 /// The metadata of `place`. Errors name the path as the user wrote it, `asked`.
 ///

@@ -60,7 +60,7 @@ impl Fields<Client> for AllFields {
     }
 
     fn without_client_access(&self, caller: &Arc<Caller>) -> Result<Arc<Caller>> {
-        rondel_modules::caller::without_client_access(caller)
+        Ok(rondel_modules::caller::without_client_access(caller))
     }
 
     fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {

@@ -9,7 +9,7 @@ use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
 use rondel_query::Node;
 use rondel_session::ResolverContext;
 
-use crate::caller::op_context;
+use rondel_session::client::ops_and_context;
 
 /// A snapshot as an object of the API. The object's call depends on the content alone.
 ///
@@ -32,7 +32,7 @@ pub(crate) async fn snapshot_object(
 /// # Errors
 /// When the file cannot be stored.
 pub(crate) async fn file_with_content(cx: &ResolverContext, name: &str, content: Vec<u8>) -> Result<Node> {
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
     let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Edit { base: Fs::scratch(), edit })).await?;
     snapshot_object(cx, "_snapshotFile", &snapshot, Some(name)).await

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rondel_fault::{Code, Fault, Result, lock};
 use rondel_model::entitlement::Entitlement;
-use rondel_ops::OpContext;
+use rondel_ops::{OpContext, Ops};
 use rondel_ports::BoxFuture;
 use rondel_ports::egress::EgressScope;
 use rondel_ports::streams::Machine;
@@ -97,6 +97,11 @@ pub fn op_cx(cx: &ResolverContext) -> OpContext {
     let mut op_cx = client(&cx.caller).op_cx.clone();
     op_cx.events = cx.caller.events.for_call(cx.call.digest().short());
     op_cx
+}
+
+/// The ops, and the context in which they run on behalf of the caller.
+pub fn ops_and_context(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
+    (client(&cx.caller).services.ops.clone(), op_cx(cx))
 }
 
 impl Client {

@@ -11,7 +11,7 @@ use rondel_session::{Args, ResolverContext, client};
 use super::directory;
 use crate::edit::CopySource;
 use crate::host_path;
-use crate::inspect::ops_and_context;
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// The type's name.

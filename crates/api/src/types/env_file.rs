@@ -10,8 +10,8 @@ use rondel_session::{Args, ResolverContext, client};
 
 use crate::dotenv::Dotenv;
 use crate::edit;
-use crate::inspect::ops_and_context;
 use crate::types::plain_objects;
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// The type's name.

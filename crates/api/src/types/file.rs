@@ -8,9 +8,9 @@ use rondel_model::{AbsPath, File, Fs, Platform, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 
-use crate::inspect::ops_and_context;
 use crate::types::{plain_objects, search};
 use crate::{edit, host_path, inputs, inspect};
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// The type's name.

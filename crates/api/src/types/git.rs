@@ -12,9 +12,9 @@ use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
 use crate::inputs;
-use crate::inspect::ops_and_context;
 use crate::types::http::{found_service, with_service};
 use crate::types::{changeset, directory};
+use rondel_session::client::ops_and_context;
 use rondel_surface::snapshot_object::imported_directory;
 use rondel_surface::{Surface, egress_seal, git};
 

@@ -7,8 +7,8 @@ use rondel_model::{Directory, Fs, LayerId, Platform, Snapshot, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client_on_machine};
 
-use crate::inspect::ops_and_context;
 use crate::{host_path, inputs};
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 use rondel_surface::snapshot_object::{file_of, imported_directory, imported_file};
 use rondel_surface::surface::{Arguments, Rewriting};

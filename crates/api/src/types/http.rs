@@ -11,9 +11,9 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 use url::Url;
 
-use crate::inspect::ops_and_context;
 use crate::select::select;
 use crate::{edit, inputs};
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 use rondel_surface::snapshot_object::imported_file;
 use rondel_surface::surface::Arguments;

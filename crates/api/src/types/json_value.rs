@@ -6,8 +6,8 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use serde_json::Value as Json;
 
-use crate::inspect::ops_and_context;
 use crate::json_text::JsonText;
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// The type's name.

@@ -6,7 +6,7 @@ use rondel_model::op::TreePath;
 use rondel_ops::{Match, Search, Submatch};
 use rondel_session::{Args, ResolverContext};
 
-use crate::inspect::ops_and_context;
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 pub(crate) fn register(surface: &mut Surface) {

@@ -8,11 +8,11 @@ use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ExecScope, ResolverContext, client};
 
-use crate::inspect::ops_and_context;
 use crate::locate::mount;
 use crate::select::select;
 use crate::types::container::{self, ExecRequest};
 use crate::{entitlement_seal, inputs};
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// The default command.

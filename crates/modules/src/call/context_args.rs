@@ -14,13 +14,13 @@ use rondel_session::{ResolverContext, client};
 use rondel_surface::egress_seal::SEAL;
 use rondel_surface::git;
 
-use crate::caller::op_context;
 use crate::content::snapshot_object;
 use crate::module::function_target::FunctionTarget;
 use crate::source::module_source::{ModuleSource, SourceKind};
 use crate::source::reference::inside_context;
 use crate::source::referrer::restricted_to_referrer;
 use crate::typedef::type_def::{FunctionArg, TypeDefKind};
+use rondel_session::client::ops_and_context;
 
 type Arguments = Vec<(Arc<str>, Literal)>;
 
@@ -97,7 +97,7 @@ fn in_context(source: &ModuleSource, path: &str) -> Result<String> {
 async fn directory(cx: &ResolverContext, source: &ModuleSource, path: &str, ignore: &[String]) -> Result<Node> {
     let inside = in_context(source, path)?;
     let filter = Filter { exclude: ignore.to_vec(), ..Filter::default() };
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     let snapshot = match source.kind {
         SourceKind::Local => {
             let directory = source.host_directory(client(&cx.caller))?.join(&inside);
@@ -129,7 +129,7 @@ async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> 
     }
     let whole = match source.kind {
         SourceKind::Local => {
-            let (ops, op_cx) = op_context(cx)?;
+            let (ops, op_cx) = ops_and_context(cx);
             let snapshot =
                 ops.import_dir(&op_cx, source.host_directory(client(&cx.caller))?, &Filter::default()).await?;
             snapshot_object(cx, "_snapshot", &snapshot, None).await?
@@ -142,7 +142,7 @@ async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> 
 async fn file(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result<Node> {
     let inside = AbsPath::new(&in_context(source, path)?);
     let name = inside.file_name().ok_or_else(|| Fault::user(format!("path \"{path}\" is a directory, not a file")))?;
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     if source.kind == SourceKind::Local {
         let snapshot = {
             let directory = source.host_directory(client(&cx.caller))?;

@@ -12,11 +12,11 @@ use rondel_surface::Surface;
 use rondel_surface::snapshot_object::imported_directory;
 
 use super::objects::module_object;
-use crate::caller::op_context;
 use crate::content::snapshot_object;
 use crate::module::loaded_module::Module;
 use crate::source::module_source::ModuleSource;
 use crate::source::reference::inside_context;
+use rondel_session::client::ops_and_context;
 
 /// The module that the client acts as.
 struct Current(Arc<Module>);
@@ -75,7 +75,7 @@ async fn workdir(cx: &ResolverContext, args: &Args) -> Result<Outcome> {
         exclude: args.strings("exclude")?,
         gitignore: args.bool("gitignore")?,
     };
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     Ok(imported_directory(ops.import_dir(&op_cx, &path, &filter).await?))
 }
 
@@ -83,7 +83,7 @@ async fn workdir_file(cx: &ResolverContext, args: &Args) -> Result<Node> {
     let inside = inside_workdir(args)?;
     let name = inside.rsplit('/').next().unwrap_or_default().to_owned();
     let path = client(&cx.caller).host_path(&inside);
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     let snapshot = ops.import_file(&op_cx, &path).await?;
     snapshot_object(cx, "_snapshotFile", &snapshot, Some(&name)).await
 }

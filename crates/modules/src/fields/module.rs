@@ -10,7 +10,6 @@ use rondel_surface::Surface;
 
 use super::objects::{introspection, module_object, sdk_value, source_object};
 use super::typedefs::value as type_value;
-use crate::caller::op_context;
 use crate::config::module_config::SdkConfig;
 use crate::load::modules::Modules;
 use crate::module::loaded_module::ModuleValue;
@@ -104,7 +103,6 @@ fn readers(surface: &mut Surface) {
 
 fn serve(modules: &Arc<Modules>, cx: &ResolverContext, node: &Node, args: &Args) -> Result<Outcome> {
     let module = module_of(node)?;
-    op_context(cx)?;
     modules.serve(&cx.caller, &module, args.bool("includeDependencies")?, args.bool("entrypoint")?)?;
     Ok(Value::Null.into())
 }

@@ -8,9 +8,9 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
-use crate::caller::op_context;
 use crate::content::snapshot_object;
 use crate::source::workspace::Workspace;
+use rondel_session::client::ops_and_context;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.plain("Workspace", "path", |it: &Workspace, _| Ok(Value::string(it.path())));
@@ -32,7 +32,7 @@ fn of(node: &Node) -> Result<&Workspace> {
 async fn place_of(cx: &ResolverContext, node: &Node, path: &str, wanted: EntryKind) -> Result<TreePath> {
     let workspace = of(node)?;
     let place = workspace.place(&workspace.resolve(path)?);
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     let cannot = |why: &str| Err(Fault::user(format!("cannot read \"{path}\" of the workspace: {why}")));
     match ops.stat(&op_cx, &place, true).await? {
         None => cannot("no such file or directory"),
@@ -47,7 +47,7 @@ async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcom
     let place = place_of(&cx, &node, &args.str("path")?, EntryKind::Directory).await?;
     let (include, exclude) = (args.strings("include")?, args.strings("exclude")?);
     let filter = Filter { include, exclude, gitignore: args.bool("gitignore")? };
-    let (ops, op_cx) = op_context(&cx)?;
+    let (ops, op_cx) = ops_and_context(&cx);
     let picked = ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter: filter.into() })).await?;
     snapshot_object(&cx, "_snapshot", &picked, None).await.map(Outcome::from)
 }
@@ -68,7 +68,7 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         owner: None,
         permissions: None,
     };
-    let (ops, op_cx) = op_context(&cx)?;
+    let (ops, op_cx) = ops_and_context(&cx);
     let copied = ops.tree(&op_cx, &Fs::from(copy)).await?;
     snapshot_object(&cx, "_snapshotFile", &copied, Some(&name)).await.map(Outcome::from)
 }
@@ -78,7 +78,7 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let workspace = of(&node)?;
     let name = args.str("name")?;
-    let (ops, op_cx) = op_context(&cx)?;
+    let (ops, op_cx) = ops_and_context(&cx);
     let mut at = Some(AbsPath::root().join_inside(&workspace.resolve(&args.str("from")?)?));
     while let Some(folder) = at {
         let found = folder.join_inside(&name);

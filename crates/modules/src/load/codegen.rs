@@ -10,7 +10,6 @@ use rondel_model::{Directory, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::ResolverContext;
 
-use crate::caller::op_context;
 use crate::config::module_config::GeneratedClient;
 use crate::content::snapshot_object;
 use crate::load::modules::Modules;
@@ -21,6 +20,7 @@ use crate::module::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
 use crate::sdk::sdk_module::SdkArguments;
 use crate::source::module_source::ModuleSource;
 use crate::source::reference::inside_context;
+use rondel_session::client::ops_and_context;
 
 /// The result of an SDK's `codegen`.
 #[derive(Clone)]
@@ -149,7 +149,7 @@ async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
     }
     // Generated code is evaluated here and is content from now on. Otherwise an SDK that works for
     // another module, and gets this directory, would generate it again as that module.
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     let made = snapshot_object(cx, "_snapshot", &ops.tree(&op_cx, &directory.place.fs).await?, None).await?;
     let made = step(cx, &made, "directory", vec![("path", text(directory.place.path.as_str()))]).await?;
     let call = made.call.clone().ok_or_else(|| Fault::bug("a directory has no call"))?;
@@ -169,7 +169,7 @@ async fn with_lines(
         return Ok(directory);
     }
     let folder = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
-    let (ops, op_cx) = op_context(cx)?;
+    let (ops, op_cx) = ops_and_context(cx);
     let place = directory.get::<Directory>()?.place.clone();
     let file = TreePath { fs: place.fs, path: place.path.join_inside(&folder).join(name) };
     let mut content = match ops.stat(&op_cx, &file, true).await? {

@@ -9,9 +9,9 @@ use rondel_session::{Args, ResolverContext};
 
 use super::value::{TYPE, of};
 use crate::image_store::ImageStore;
-use crate::inspect::ops_and_context;
 use crate::types::file::exported;
 use crate::{credentials, image_config, inputs};
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// The path of an image archive in its tree.

@@ -13,9 +13,9 @@ use rondel_session::{Args, ResolverContext, client};
 
 use super::value::{TYPE, changed, of, value};
 use crate::image_store::ImageStore;
-use crate::inspect::ops_and_context;
 use crate::types::directory;
 use crate::{credentials, dockerfile, entitlement_seal, image_config, inputs};
+use rondel_session::client::ops_and_context;
 use rondel_surface::{Surface, egress_seal};
 
 pub(super) fn register(surface: &mut Surface) {

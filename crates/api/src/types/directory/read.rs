@@ -9,9 +9,9 @@ use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
 use super::value::{TYPE, of, value};
-use crate::inspect::ops_and_context;
 use crate::types::{plain_objects, search};
 use crate::{host_path, inspect};
+use rondel_session::client::ops_and_context;
 use rondel_surface::Surface;
 
 /// From this view on, names of directories end with a slash.
