@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use rondel_call::Literal;
-use rondel_fault::Result;
 use rondel_model::EgressScope;
 use rondel_session::{Args, Client, ResolverContext, client};
 
@@ -32,10 +31,7 @@ pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
 
 /// Adds the seal of the address in the argument `named` if the selecting client may connect
 /// anywhere.
-///
-/// # Errors
-/// When the caller was not made by an engine.
-pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Result<Arguments> {
+pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Arguments {
     let me = client(&cx.caller);
     args.retain(|(name, _)| &**name != SEAL);
     let url = args.iter().find(|(name, _)| &**name == named).map(|(_, value)| value);
@@ -43,16 +39,13 @@ pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Resu
         let seal = seal(me, url);
         args.push((SEAL.into(), Literal::String(seal)));
     }
-    Ok(args)
+    args
 }
 
 /// The egress scope of `url` by the seal in the call. Without a seal it is the outside, also for
 /// the user's own client, because a process in a container selected the call.
-///
-/// # Errors
-/// When the caller was not made by an engine.
-pub fn of(args: &Args, url: &str) -> Result<EgressScope> {
+pub fn of(args: &Args, url: &str) -> EgressScope {
     let cx = args.cx();
-    let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return Ok(EgressScope::Outside) };
-    Ok(sealed(client(&cx.caller), url, given))
+    let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return EgressScope::Outside };
+    sealed(client(&cx.caller), url, given)
 }

@@ -27,7 +27,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "git", repository);
     surface.field("Query", "_gitRef", known);
     surface.prepare("Query", "git", |cx, args| {
-        Box::pin(async move { egress_seal::with_seal(&cx, with_service(&cx, args)?, "url") })
+        Box::pin(async move { Ok(egress_seal::with_seal(&cx, with_service(&cx, args)?, "url")) })
     });
     surface.field("Query", "_gitRepository", at_commit);
     surface.field("Directory", "asGit", as_git);
@@ -96,7 +96,7 @@ async fn repository(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome>
         None => found_service(&cx, &args, &url)?,
         given => given,
     };
-    let egress = egress_seal::of(&args, &url)?;
+    let egress = egress_seal::of(&args, &url);
     let remote = git::remote(&cx.caller, GitRemote { url, access, service, egress }).await?;
     let source = GitSource::Remote(remote.into());
     let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
@@ -167,7 +167,7 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
         return Err(Fault::user("the ID of a git ref is damaged"));
     }
-    let egress = egress_seal::of(&args, &url)?;
+    let egress = egress_seal::of(&args, &url);
     let source = GitSource::Remote(GitRemote::at(url, egress).into());
     let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
@@ -176,7 +176,7 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
 /// A repository with a given `HEAD`: that of a module, at the commit of the module.
 async fn at_commit(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
-    let egress = egress_seal::of(&args, &url)?;
+    let egress = egress_seal::of(&args, &url);
     let remote = git::remote(&cx.caller, GitRemote::at(url, egress)).await?;
     let head = Some((args.str("name")?, args.str("commit")?));
     let repository = GitRepository { source: GitSource::Remote(remote.into()), discard_git_dir: false, head };

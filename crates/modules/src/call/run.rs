@@ -118,7 +118,7 @@ fn run_by_entrypoint<'a>(
     asked: &'a FunctionCall,
 ) -> BoxFuture<'a, Result<String>> {
     Box::pin(async move {
-        let caller = acting_as(caller, of)?;
+        let caller = acting_as(caller, of);
         let inner = entrypoint.serving_call(evaluator, &caller, of, asked).await?;
         let text = match run(evaluator, &caller, &entrypoint.module, inner.clone()).await {
             Ok((text, _)) => text,

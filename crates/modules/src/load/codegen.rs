@@ -70,7 +70,7 @@ async fn with_code(
     if !sdk.has(CODEGEN) {
         return Ok(all);
     }
-    let caller = acting_as(&cx.caller, &module)?;
+    let caller = acting_as(&cx.caller, &module);
     let seen = match module.wants_itself() {
         true => modules.load(Some(&cx.evaluator), &cx.caller, source).await?,
         false => module.clone(),
@@ -108,7 +108,7 @@ async fn with_client(
         return Err(Fault::user(format!("the SDK `{name}` generates no clients: it has no function `{CLIENT}`")));
     }
     let module = modules.load(Some(&cx.evaluator), &cx.caller, source).await?;
-    let caller = acting_as(&cx.caller, &module)?;
+    let caller = acting_as(&cx.caller, &module);
     let mut files = Vec::new();
     if generator.has(CLIENT_FILES) {
         let node = generator.call(&cx.evaluator, &caller, &module, CLIENT_FILES, SdkArguments::default()).await?;

@@ -310,7 +310,7 @@ impl Modules {
         }
         check_source_folder(me, &module.source).await?;
         let partial = Arc::new(module.partial());
-        let (again, caller, index) = (evaluator.clone(), acting_as(caller, &partial)?, me.services.index.clone());
+        let (again, caller, index) = (evaluator.clone(), acting_as(caller, &partial), me.services.index.clone());
         let work = || async move {
             let types = register(&again, &caller, &partial).await?;
             let bytes = serde_json::to_vec(&types).map_err(|e| Fault::bug("cannot write types").caused_by(e))?;
@@ -355,7 +355,7 @@ impl Modules {
         caller: &Arc<Caller>,
         identity: Option<&Arc<ModuleIdentity>>,
     ) -> Result<Arc<Caller>> {
-        let Some(identity) = identity else { return caller_acting_as(caller, None) };
+        let Some(identity) = identity else { return Ok(caller_acting_as(caller, None)) };
         let key = identity.digest();
         let known = self.acted_as.get(&key);
         let module = match known {
@@ -366,7 +366,7 @@ impl Modules {
                 module
             }
         };
-        caller_acting_as(caller, Some(&module))
+        Ok(caller_acting_as(caller, Some(&module)))
     }
 
     /// Loads the module of `identity` without its types.

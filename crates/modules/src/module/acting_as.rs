@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rondel_fault::Result;
 use rondel_session::{Caller, client};
 
 use crate::caller::with_client;
@@ -10,16 +9,13 @@ use crate::module::loaded_module::{Module, Provider};
 
 /// Returns a copy of the caller that acts as `module`. Used while an SDK or an entrypoint works for
 /// that module: processes that its calls start act as the module.
-///
-/// # Errors
-/// When the caller was not made by an engine.
-pub(crate) fn acting_as(caller: &Arc<Caller>, module: &Module) -> Result<Arc<Caller>> {
+pub(crate) fn acting_as(caller: &Arc<Caller>, module: &Module) -> Arc<Caller> {
     caller_acting_as(caller, Some(module))
 }
 
 /// Returns a copy of the caller whose calls start processes that act as `module`, or as clients of
 /// their own for `None`.
-pub(crate) fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Result<Arc<Caller>> {
+pub(crate) fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Arc<Caller> {
     // IDENTITY: determined by the module. An SDK gets nothing of other modules, so every call that
     // it brings is evaluated as this one. An entrypoint gets arguments of users, which keep their
     // identity.
@@ -29,5 +25,5 @@ pub(crate) fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) ->
     let module = module.map(|module| Arc::new(module.partial()).acting_module());
     let me = client(caller).with_children_acting_as(module, adopts);
     let child_identity = me.scope.as_ref().map(|scope| scope.child_identity()).unwrap_or_default();
-    Ok(Arc::new(with_client(caller, me).with_child_identity(child_identity)))
+    Arc::new(with_client(caller, me).with_child_identity(child_identity))
 }

@@ -31,7 +31,7 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             module.name(),
             entrypoint.name
         ))),
-        Provider::Module(sdk) => sdk.runtime(evaluator, &acting_as(caller, module)?, module).await,
+        Provider::Module(sdk) => sdk.runtime(evaluator, &acting_as(caller, module), module).await,
     };
     module.runtime.get_or_try_init(make).await.cloned()
 }

@@ -20,8 +20,9 @@ use rondel_surface::{Surface, egress_seal};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
-    surface
-        .prepare(TYPE, "from", |cx, args| Box::pin(std::future::ready(egress_seal::with_seal(&cx, args, "address"))));
+    surface.prepare(TYPE, "from", |cx, args| {
+        Box::pin(std::future::ready(Ok(egress_seal::with_seal(&cx, args, "address"))))
+    });
     surface.field(TYPE, "_from", pinned);
     surface.field(TYPE, "import", import);
     surface.field("Host", "containerImage", from_store);
@@ -44,7 +45,7 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     if let service @ Literal::Call(_) = args.literal("registryService") {
         spec = spec.arg("registryService", service);
     }
-    if let EgressScope::Anywhere = egress_seal::of(&args, &args.str("address")?)? {
+    if let EgressScope::Anywhere = egress_seal::of(&args, &args.str("address")?) {
         let seal = egress_seal::seal(client(&cx.caller), &pinned.to_string());
         spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
     }
@@ -61,7 +62,7 @@ async fn pinned(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
     let reference = image_config::reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
-    let egress = egress_seal::of(args, &args.str("address")?)?;
+    let egress = egress_seal::of(args, &args.str("address")?);
     let (ops, op_cx) = ops_and_context(cx);
     let op_cx = OpContext { egress, ..op_cx };
     let credentials = credentials::of(&op_cx, container, &reference).await?;
