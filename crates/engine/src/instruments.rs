@@ -1,7 +1,7 @@
 //! Instruments: the counters, gauges and histograms that the engine updates while it works.
 //!
-//! Values that the engine can read at any time, such as the number of clients, are no instruments:
-//! `metrics.rs` reads them for each request.
+//! Values that the engine can read at any time, such as the number of clients, are not instruments:
+//! `metrics.rs` reads them each time that metrics are requested.
 
 use std::time::Duration;
 

@@ -125,9 +125,9 @@ pub struct ExecFailure {
     pub cmd: Vec<String>,
     /// The exit code; 128 + signal for a process that a signal ended.
     pub exit_code: i32,
-    /// The tail of standard output, scrubbed of secrets.
+    /// The tail of standard output, redacted.
     pub stdout: String,
-    /// The tail of standard error, scrubbed of secrets.
+    /// The tail of standard error, redacted.
     pub stderr: String,
 }
 

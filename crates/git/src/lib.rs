@@ -8,8 +8,9 @@
 //!   cache from removing the store.
 //! * `remotes/<key>.running` records the process that works on the store, so that the next engine
 //!   can end it.
-//! * `kept/<n>` are repositories from directories of the API and temporary files of a single
-//!   `git`. The last few repositories stay for the next operation.
+//! * `kept/<n>` are repositories from directories of the API, temporary files of a single `git`,
+//!   and new stores until they are complete. The last few repositories from directories stay for
+//!   the next operation.
 //! * `home/` is the home directory of every `git`, and empty.
 //! * `known_hosts` has the keys that SSH servers showed first.
 //!
@@ -22,9 +23,10 @@
 //!   to the outside.
 //! * A client whose credentials a server refuses gets nothing that was fetched from that server
 //!   for another client.
-//! * Secrets are neither in command lines nor in files.
+//! * Secrets are neither in command lines nor in files. A password that the user wrote into an
+//!   address is in command lines, since it is a part of the address.
 //! * A process is killed with all its children when its result is no longer awaited.
-//! * Locks that a killed engine left are removed.
+//! * Locks that a killed `git` left behind are removed before the next use of the store.
 
 mod checkout;
 mod command;

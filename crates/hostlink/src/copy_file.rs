@@ -1,7 +1,8 @@
 //! Content of files: copies, digests, and modification times.
 //!
-//! A copy shares the blocks of the original where the file system can. Else the kernel copies the
-//! bytes where it can. A copy with shared blocks is always of the whole file.
+//! A copy shares the blocks of the original where the file system supports it. Otherwise the kernel
+//! copies the bytes, if it can copy between the two files. A copy that shares blocks is always of
+//! the whole file, even in [`at_most`].
 
 use std::fs::File;
 use std::io::{self, Read};

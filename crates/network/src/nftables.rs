@@ -3,8 +3,9 @@
 //! A batch is a transaction: the kernel carries out all of its requests or none. It applies to the
 //! network namespace of the thread that opened the socket.
 //!
-//! *Invariants.* Expressions share one register. So what loads a value comes right before what
-//! masks or compares it. Addresses are those of IPv4 headers.
+//! *Invariants.* Expressions pass values on in one register of 16 bytes: a single value at its
+//! start, the second of two values in the four bytes behind it. So what loads a value comes right
+//! before what masks, compares or looks it up. Addresses are those of IPv4 headers.
 
 use std::io;
 

@@ -95,7 +95,7 @@ impl<C: Send + Sync + 'static> Evaluator<C> {
                 return fault;
             }
             fault.with_hint(
-                "such an ID holds for the engine that gave it, for as long as its state folder is kept: ask for the \
+                "such an ID holds for the engine that gave it, for as long as its state directory is kept: ask for the \
                  object again",
             )
         })

@@ -1,8 +1,10 @@
 //! Resource limits in numbers: what one container, and all of them together, may take of the
-//! machine. `cgroup.rs` applies them.
+//! machine.
 //!
 //! Memory and processes are limited for each container and for all together. Processor and disk
-//! have a weight for each container only.
+//! have a weight for each container only. `cgroup.rs` applies all of them. Where control groups are
+//! not usable, `enforced_limits.rs` turns the limits of a container into limits of its processes,
+//! and totals and weights do not apply.
 //!
 //! *Invariants.* The totals leave a part of the machine to others, whatever is configured.
 

@@ -1,4 +1,6 @@
-//! Sessions, clients and exec scopes as handlers see them, and the services that handlers use.
+//! Sessions, clients and exec scopes as handlers see them; the containers and ports that run as
+//! services of a session ([`services`]); and what of the engine handlers may use
+//! ([`engine_services`]).
 //!
 //! *Invariants.* A handler gets its [`Client`] through [`client`] only; there is no global. The
 //! engine makes exec scopes ([`ExecScope`]) and handlers read them; no API, header or variable

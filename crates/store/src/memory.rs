@@ -1,7 +1,6 @@
 //! An [`Index`] in memory only, for tests.
 //!
-//! Entries that expired are not returned. They keep their memory until they are removed or
-//! replaced.
+//! Expired entries are not returned. They stay in memory until they are removed or replaced.
 
 use std::collections::HashMap;
 use std::sync::RwLock;

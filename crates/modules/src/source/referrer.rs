@@ -4,12 +4,12 @@
 //! *Invariants.*
 //! * The scope follows from the referrer. A user's client that loads a foreign module does not
 //!   widen the module's scope.
-//! * Files of the user's machine have the scope of the client that loads them, since an ID may
-//!   claim to be on a machine.
+//! * A module on a machine has the scope of the client that loads it, and never a wider one: that
+//!   an ID places a module on a machine proves nothing.
 //! * A module in a repository that the user named may refer to the server of that repository, and
 //!   to the outside otherwise.
 //! * Every other module, and a directory without a repository, may refer to the outside only. So
-//!   it cannot make the engine connect to its own machine.
+//!   it cannot make the engine connect to the engine's machine.
 //! * Servers are compared as they are written: the owner of a name controls its address.
 
 use std::sync::Arc;

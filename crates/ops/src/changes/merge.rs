@@ -1,10 +1,13 @@
 //! Three-way merge of directories: applies two sets of changes to their common base.
 //!
-//! Texts that both sides changed are merged by lines. `OnConflict` decides what happens to the
-//! rest: one side wins, conflict markers are written, or the merge fails.
+//! Texts that both sides changed are merged by lines, except with `OnConflict::FailEarly`, with
+//! which two different changes of one file are a conflict. `OnConflict` also decides what happens
+//! to what cannot be merged: one side wins, conflict markers are written, or the merge fails. A
+//! conflict that markers cannot express, such as a file against a directory, is an error even with
+//! `OnConflict::Mark`.
 //!
-//! *Invariants.* All conflicts are found before the first write, so a merge with conflicts that
-//! are errors changes nothing. The error names each such path.
+//! *Invariants.* Conflicts that are errors are found before the first write, so a merge that fails
+//! with them changes nothing. The error names each of their paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
