@@ -84,8 +84,9 @@ async fn serve(point: impl AttachPoint, upgraded: Upgraded) {
     let id = attached.caller.client.clone();
     let _ = write.write_all(json_line(&welcome).as_bytes()).await;
     let writer = tokio::spawn(async move {
-        while let Some(line) = outgoing.next().await {
-            if write.write_all(json_line(&line).as_bytes()).await.is_err() {
+        let mut buffer = Vec::new();
+        while let Some(lines) = outgoing.next(&mut buffer).await {
+            if write.write_all(lines).await.is_err() {
                 break;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rondel_events::{Event, Sink};
+use rondel_events::{Event, OpenSpans, Sink};
 use rondel_fault::{Fault, Result, lock};
 use rondel_link::{Answer, FromClient, FromEngine, Question};
 use rondel_ports::BoxFuture;
@@ -15,24 +15,33 @@ use tokio_util::sync::CancellationToken;
 /// How many events may wait for a client that reads slowly before new ones are dropped, by
 /// [`weight`].
 const MAX_QUEUED_EVENTS: u64 = 100_000;
+/// How much is written to a client at a time, unless a single line is longer, in bytes.
+const MAX_WRITE_BYTES: usize = 64 << 10;
 /// This much text of a log counts as one event, in bytes.
 const LOG_BYTES_PER_EVENT: usize = 512;
 
 /// Sends events to one client.
+///
+/// The client gets one end for every span that it got a start of, even when its queue is full: the
+/// ends that wait beyond the limit are at most as many as there are open spans.
 struct EventSender {
     lines: mpsc::UnboundedSender<FromEngine>,
     waiting: Arc<AtomicU64>,
+    open: Mutex<OpenSpans>,
 }
 
 impl Sink for EventSender {
     fn emit(&self, event: Event) {
-        let line = FromEngine::Event(event);
-        let weight = weight(&line);
-        if self.waiting.fetch_add(weight, Ordering::Relaxed) < MAX_QUEUED_EVENTS {
-            let _ = self.lines.send(line);
-        } else {
-            self.waiting.fetch_sub(weight, Ordering::Relaxed);
+        let is_full = self.waiting.load(Ordering::Relaxed) >= MAX_QUEUED_EVENTS;
+        if is_full && !matches!(event, Event::End { .. } | Event::Running { .. }) {
+            return;
         }
+        // ORDER: sent under the lock, so that a span's events stay in order.
+        lock(&self.open).apply(event, |event| {
+            let line = FromEngine::Event(event);
+            self.waiting.fetch_add(weight(&line), Ordering::Relaxed);
+            let _ = self.lines.send(line);
+        });
     }
 }
 
@@ -51,11 +60,26 @@ pub(crate) struct OutgoingLines {
 }
 
 impl OutgoingLines {
-    /// The next line. `None` when nothing can send to the client any more.
-    pub(crate) async fn next(&mut self) -> Option<FromEngine> {
-        let line = self.lines.recv().await?;
-        self.waiting.fetch_sub(weight(&line), Ordering::Relaxed);
-        Some(line)
+    /// The next lines as text, at least one, and more if they wait already. `None` when nothing can
+    /// send to the client any more.
+    pub(crate) async fn next<'b>(&mut self, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        buffer.clear();
+        let mut next = self.lines.recv().await?;
+        loop {
+            self.waiting.fetch_sub(weight(&next), Ordering::Relaxed);
+            // Everything that is sent can be written as JSON.
+            if serde_json::to_writer(&mut *buffer, &next).is_ok() {
+                buffer.push(b'\n');
+            }
+            if buffer.len() >= MAX_WRITE_BYTES {
+                break;
+            }
+            match self.lines.try_recv() {
+                Ok(line) => next = line,
+                Err(_) => break,
+            }
+        }
+        Some(buffer)
     }
 }
 
@@ -88,7 +112,7 @@ impl Link {
 
     /// Where events for the client go.
     pub(crate) fn event_sender(&self) -> Arc<dyn Sink> {
-        Arc::new(EventSender { lines: self.lines.clone(), waiting: self.waiting.clone() })
+        Arc::new(EventSender { lines: self.lines.clone(), waiting: self.waiting.clone(), open: Mutex::default() })
     }
 
     /// Asks the client a question and waits for the answer.
@@ -178,22 +202,59 @@ fn not_understood() -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use rondel_events::{SpanId, Stream};
+    use rondel_events::{Emitter, Outcome, Stream, Work};
 
     use super::*;
 
+    fn sender() -> (Emitter, mpsc::UnboundedReceiver<FromEngine>) {
+        let (lines, outbox) = mpsc::unbounded_channel();
+        let sender = EventSender { lines, waiting: Arc::default(), open: Mutex::default() };
+        (Emitter::new(Arc::new(sender)), outbox)
+    }
+
     #[test]
     fn what_waits_is_bounded_by_its_size() {
-        let (lines, mut outbox) = mpsc::unbounded_channel();
-        let sink = EventSender { lines, waiting: Arc::default() };
-        let log = |size: usize| Event::Log { span: SpanId(1), stream: Stream::Stdout, text: "x".repeat(size) };
+        let (events, mut outbox) = sender();
+        let span = events.span(Work::Exec, "loud");
         for _ in 0..2_000 {
-            sink.emit(log(64 << 10));
+            span.emitter().log(Stream::Stdout, "x".repeat(64 << 10));
         }
         let mut bytes = 0;
-        while let Ok(FromEngine::Event(Event::Log { text, .. })) = outbox.try_recv() {
-            bytes += text.len();
+        while let Ok(line) = outbox.try_recv() {
+            if let FromEngine::Event(Event::Log { text, .. }) = line {
+                bytes += text.len();
+            }
         }
         assert!((40 << 20..60 << 20).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_gets_the_end_of_every_span_that_it_got() {
+        let (events, mut outbox) = sender();
+        let root = events.span(Work::Function, "function");
+        for _ in 0..100_000 {
+            let span = root.emitter().span(Work::Exec, "exec");
+            let _waiting = span.emitter().wait("service db");
+            span.emitter().log(Stream::Stdout, "x");
+            span.end(Outcome::Done);
+        }
+        root.end(Outcome::Done);
+        let mut open = std::collections::HashSet::new();
+        let (mut lines, mut spans) = (0, 0);
+        while let Ok(FromEngine::Event(event)) = outbox.try_recv() {
+            lines += 1;
+            match event {
+                Event::Start { span, .. } => {
+                    spans += 1;
+                    assert!(open.insert(span));
+                }
+                Event::End { span, .. } => assert!(open.remove(&span)),
+                other => assert!(open.contains(&other.span())),
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+        // The spans that do not fit are left out with all their events.
+        assert!((20_000..40_000).contains(&spans), "{spans}");
+        assert!(lines <= MAX_QUEUED_EVENTS + 10, "{lines}");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rondel_events::{Attribute, Event, Outcome, Sink, SpanId, Work};
+use rondel_events::{Attribute, Event, Outcome, Sink, SpanId, Unit, Work};
 use rondel_fault::{Kind, lock};
 use rondel_query::Response;
 
@@ -67,7 +67,7 @@ impl OperatorLog {
     }
 
     fn start(&self, id: SpanId, parent: SpanId, work: Work, title: &str, started: u64) {
-        if !matches!(work, Work::Exec | Work::Function | Work::Load | Work::Pull | Work::Push) {
+        if !matches!(work, Work::Exec | Work::Service | Work::Function | Work::Load | Work::Pull | Work::Push) {
             return;
         }
         let mut open = self.open();
@@ -84,7 +84,7 @@ impl OperatorLog {
             bytes: 0,
         };
         open.insert(id, span);
-        if work == Work::Exec {
+        if matches!(work, Work::Exec | Work::Service) {
             self.instruments.execs_running.inc();
         }
     }
@@ -111,7 +111,7 @@ impl OperatorLog {
         let duration = Duration::from_micros(at.saturating_sub(span.started));
         let ran = matches!(outcome, Outcome::Done | Outcome::Failed(_));
         match span.work {
-            Work::Exec => {
+            Work::Exec | Work::Service => {
                 self.instruments.execs_running.dec();
                 if ran {
                     self.instruments.exec_ended(duration);
@@ -165,6 +165,7 @@ impl OperatorLog {
 fn noun(work: Work) -> &'static str {
     match work {
         Work::Exec => "exec",
+        Work::Service => "service",
         Work::Function => "function call",
         Work::Load => "module load",
         Work::Pull => "pull",
@@ -186,10 +187,10 @@ fn result(outcome: &Outcome, exit_code: Option<i32>) -> &'static str {
 impl Sink for OperatorLog {
     fn emit(&self, event: Event) {
         match &event {
-            Event::Start { span, parent, work, name, at } => self.start(*span, *parent, *work, name, *at),
-            Event::Progress { span, done, .. } => self.progress(*span, *done),
+            Event::Start { span, parent, work, name, at, .. } => self.start(*span, *parent, *work, name, *at),
+            Event::Progress { span, done, unit: Unit::Bytes, .. } => self.progress(*span, *done),
             Event::End { span, outcome, at } => self.end(*span, outcome, *at),
-            Event::Log { .. } => {}
+            Event::Waiting { .. } | Event::Running { .. } | Event::Log { .. } | Event::Progress { .. } => {}
         }
         self.inner.emit(event);
     }

@@ -73,7 +73,14 @@ mod tests {
         let id = SpanId(7);
         let log = |text: &str| Event::Log { span: id, stream: Stream::Stdout, text: text.into() };
         let run = [
-            Event::Start { span: id, parent: SpanId(0), work: Work::Exec, name: "exec make".into(), at: 1_000_000 },
+            Event::Start {
+                span: id,
+                parent: SpanId(0),
+                work: Work::Exec,
+                name: "exec make".into(),
+                internal: false,
+                at: 1_000_000,
+            },
             log("a\nb"),
             log("c\r\nd"),
             Event::End { span: id, outcome: Outcome::Failed("exit code: 1\nmore".into()), at: 3_500_000 },

@@ -52,7 +52,7 @@ impl RunState {
     /// Applies one event.
     pub fn apply(&mut self, event: Event) -> StateChange {
         match event {
-            Event::Start { span, parent, work, name, at } => {
+            Event::Start { span, parent, work, name, at, .. } => {
                 let number = self.spans.len() + 1;
                 let fresh = Span {
                     parent,
@@ -75,7 +75,8 @@ impl RunState {
                 }
                 None => StateChange::Nothing,
             },
-            Event::Progress { span, done, total } => {
+            Event::Waiting { .. } | Event::Running { .. } => StateChange::Nothing,
+            Event::Progress { span, done, total, .. } => {
                 if let Some(found) = self.spans.get_mut(&span) {
                     found.progress = Some((done, total));
                 }

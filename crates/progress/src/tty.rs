@@ -87,7 +87,7 @@ fn clip(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rondel_events::{Stream, Work};
+    use rondel_events::{Stream, Unit, Work};
 
     use super::*;
 
@@ -99,12 +99,13 @@ mod tests {
             parent: SpanId(parent),
             work: Work::Exec,
             name: name.into(),
+            internal: false,
             at: 0,
         };
         tty.apply(start(1, 0, "load greeter"));
         tty.apply(start(2, 1, "exec make"));
         tty.apply(Event::Log { span: SpanId(2), stream: Stream::Stdout, text: "one\ntwo\x1b[31m\n".into() });
-        tty.apply(Event::Progress { span: SpanId(2), done: 1, total: 4 });
+        tty.apply(Event::Progress { span: SpanId(2), done: 1, total: 4, unit: Unit::Items });
         tty.apply(start(3, 0, "done"));
         tty.apply(Event::End { span: SpanId(3), outcome: Outcome::Cached, at: 1 });
         let want = ["● load greeter 1.0s", "  ● exec make 25% 1.0s", "  │ one", "  │ two [31m", "1 done, 1 cached"];

@@ -19,9 +19,6 @@ use crate::registry::Registry;
 use crate::remote::{Remote, wrong_digest};
 use crate::resolve::{OpenSource, Source, blocking};
 
-/// Bytes between two progress events.
-const STEP: u64 = 1 << 20;
-
 /// A file that is removed again unless it becomes complete.
 struct Partial<'p> {
     path: &'p Path,
@@ -119,12 +116,9 @@ async fn copy(layout: Layout, layer: LayerBlob, into: &Path, progress: &Emitter)
             hash.update(&buffer[..count]);
             target.write_all(&buffer[..count]).attempt(|| format!("write `{}`", into.display()))?;
             size += count as u64;
-            if size / STEP != (size - count as u64) / STEP {
-                progress.progress(size, layer.size);
-            }
+            progress.bytes(size, layer.size);
         }
         verify(&format!("the blob `{}`", from.display()), &layer, size, hash)?;
-        progress.progress(size, layer.size);
         partial.complete = true;
         Ok(true)
     })
@@ -163,7 +157,6 @@ async fn download(remote: &Remote<'_>, layer: &LayerBlob, into: &Path, progress:
     file.flush().await.attempt(attempted)?;
     verify(&what, layer, state.size, state.hash)?;
     remote.connection().note_blob_repository(remote.registry(), layer.digest, remote.repository());
-    progress.progress(state.size, layer.size);
     partial.complete = true;
     Ok(true)
 }
@@ -215,7 +208,6 @@ async fn pass(
             Ok(None) => break,
             Err(e) => return Ok(PassOutcome::Broken(network(e, &format!("download {what}")))),
         };
-        let before = state.size;
         state.size += chunk.len() as u64;
         if state.size > layer.size {
             return Err(Fault::environment(format!(
@@ -225,9 +217,7 @@ async fn pass(
         }
         state.hash.update(&chunk);
         file.write_all(&chunk).await.attempt(attempted)?;
-        if state.size / STEP != before / STEP {
-            progress.progress(state.size, layer.size);
-        }
+        progress.bytes(state.size, layer.size);
     }
     Ok(if state.size == layer.size { PassOutcome::Complete } else { PassOutcome::Broken(truncated(state.size)) })
 }

@@ -45,7 +45,7 @@ struct UploadProgress {
 impl UploadProgress {
     fn add(&self, count: u64) {
         let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
-        self.progress.progress(done.min(self.total), self.total);
+        self.progress.bytes(done.min(self.total), self.total);
     }
 }
 

@@ -29,8 +29,6 @@ use crate::unix_relay::UnixRelay;
 const RETRIES: u32 = 3;
 /// The pause before the first repetition. It doubles for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The number of bytes between two progress events.
-const STEP: u64 = 1 << 20;
 
 /// Fetches files from the web. Cheap to share behind an `Arc`. Keeps connections open.
 pub struct Web {
@@ -151,11 +149,8 @@ async fn write(
     while let Some(chunk) = response.chunk().await.map_err(|e| broken(e, what, size, total))? {
         hash.update(&chunk);
         file.write_all(&chunk).await.attempt(attempted)?;
-        let before = size;
         size += chunk.len() as u64;
-        if size / STEP != before / STEP {
-            progress.progress(size, total.max(size));
-        }
+        progress.bytes(size, total);
     }
     file.flush().await.attempt(attempted)?;
     Ok(Sha256Digest::from_bytes(hash.finalize().into()))
