@@ -1,6 +1,7 @@
 //! Addresses of git repositories.
 
-use rondel_surface::git::{Address, is_git, latest, scheme};
+use rondel_model::git_address::{Address, is_git, scheme};
+use rondel_surface::git::latest;
 
 /// Reads the input as text.
 pub fn run(input: &[u8]) {

@@ -1,7 +1,7 @@
 //! `dagger.json` and `dagger-module.toml`.
 
-use rondel_modules::config::dagger_module_toml;
-use rondel_modules::config::module_config::ModuleConfig;
+use rondel_module_model::config::dagger_module_toml;
+use rondel_module_model::config::module_config::ModuleConfig;
 
 /// Reads the input as text.
 pub fn run(input: &[u8]) {

@@ -13,5 +13,5 @@ mod recipe;
 mod wire;
 
 pub use edit::edited;
-pub use recipe::{Call, CallSpec, Literal, ModuleIdentity, ModuleRef, NESTED_CLIENT, NESTING};
+pub use recipe::{Call, CallSpec, EGRESS_SEAL, Literal, ModuleIdentity, ModuleRef, NESTED_CLIENT, NESTING};
 pub use wire::{DecodeError, SealKey, decode, encode, is_id, seal};

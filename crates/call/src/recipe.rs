@@ -12,6 +12,10 @@ pub const NESTING: &str = "experimentalPrivilegedNesting";
 /// No document can set it, since no schema has it.
 pub const NESTED_CLIENT: &str = "_foreign";
 
+/// The argument that holds the seal of an address: it says where the engine may connect for it. No
+/// document can set it, since no schema has it.
+pub const EGRESS_SEAL: &str = "_reach";
+
 /// One field selected on a receiver with its arguments.
 ///
 /// Every cached result holds one, so it is small: texts that many calls have are shared, and parts

@@ -98,14 +98,15 @@ impl AttachedClient {
 
     /// The modules that the client is served.
     pub fn served(&self, modules: &Modules) -> Served {
-        let served = rondel_modules::schema::client_schema::served(rondel_session::client(&self.caller));
-        let describe = |served: &rondel_modules::module::module_schema::ServedModule| ServedModule {
-            name: served.schema.module.name().to_owned(),
-            description: served.schema.module.types.description.to_string(),
-            constructor: served.schema.constructor.as_ref().map(|field| field.name.to_string()),
-            broken: served.schema.module.broken.iter().map(broken).collect(),
-            explanation: modules.explain(&served.schema.module),
-        };
+        let served = lock(&rondel_session::client(&self.caller).served).clone();
+        let describe =
+            |rondel_module_model::ServedModule { module, .. }: &rondel_module_model::ServedModule| ServedModule {
+                name: module.name().to_owned(),
+                description: module.types.description.to_string(),
+                constructor: modules.schema_of(module).constructor.as_ref().map(|field| field.name.to_string()),
+                broken: module.broken.iter().map(broken).collect(),
+                explanation: modules.explain(module),
+            };
         Served { modules: served.iter().map(describe).collect() }
     }
 }

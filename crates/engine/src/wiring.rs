@@ -15,7 +15,7 @@ use rondel_call::SealKey;
 use rondel_fault::{Attempt as _, Result};
 use rondel_git::Git;
 use rondel_hostlink::HostLink;
-use rondel_modules::{Module, Modules};
+use rondel_modules::Modules;
 use rondel_network::Bridge;
 use rondel_ops::{BUNDLES, HostTrust, Ops, Ports};
 use rondel_ports::egress::Egress;
@@ -186,7 +186,7 @@ fn sandbox_options(limits: &LimitsConfig, open_files: Rlimit) -> SandboxOptions 
 /// module, and keep their name across its versions. Modules of one name are distinguished by their
 /// path in the repository. The address of the repository does not count, because it may change.
 fn module_namespace(client: &Client) -> Option<String> {
-    let module = client.scope.as_ref()?.acting_module.clone()?.module.downcast::<Module>().ok()?;
+    let module = &client.scope.as_ref()?.acting_module.as_ref()?.module;
     Some(format!("{}\u{1f}{}", module.source.name(), module.source.root))
 }
 

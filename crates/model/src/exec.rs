@@ -116,7 +116,8 @@ pub struct Scope {
     pub record: Option<ScopeRecord>,
 }
 
-/// The engine's record of an exec scope. Opaque here.
+/// The engine's record of an exec scope: `session::ExecScope`. Opaque here, because it refers to
+/// modules, which are made of the values of this crate.
 #[derive(Clone)]
 pub struct ScopeRecord(pub Arc<dyn Any + Send + Sync>);
 

@@ -17,6 +17,7 @@ pub mod entitlement;
 pub mod exec;
 pub mod explain;
 pub mod git;
+pub mod git_address;
 pub mod health;
 pub mod history;
 pub mod image;

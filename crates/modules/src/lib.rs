@@ -1,9 +1,8 @@
-//! Modules: their sources, their types, and calls of their functions.
+//! Loading modules and calling their functions. `module-model` has modules as data.
 //!
-//! Each folder may use those above it in this list: `config` (configuration files), `source`
-//! (sources and dependencies), `typedef` (type definitions), `module` (loaded modules and their
-//! GraphQL types), `sdk`, `call` (function calls), `load`, `schema` (schemas of clients), `fields`
-//! (the API).
+//! Each folder may use those before it in this list: `source` (finding sources and dependencies),
+//! `module` (the GraphQL types of modules), `sdk`, `call` (function calls), `load`, `schema`
+//! (schemas of clients), `fields` (the API).
 //!
 //! *Invariants.* A source is content: a snapshot and a configuration, never a folder that may
 //! change. Types are data. An unchanged module is loaded without running anything, also after a
@@ -15,20 +14,14 @@
 mod bounded_cache;
 pub mod call;
 pub mod caller;
-pub mod config;
 mod content;
 pub mod fields;
-mod json;
-mod json_object;
 pub mod load;
 pub mod module;
-pub mod names;
 pub mod schema;
 pub mod sdk;
 pub mod source;
-pub mod typedef;
 
 pub use fields::register_modules;
 pub use load::modules::Modules;
-pub use module::loaded_module::{Module, ModuleObject, ModuleValue};
 pub use source::resolve_options::ResolveOptions;

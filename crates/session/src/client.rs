@@ -1,11 +1,11 @@
 //! One client of one session, and the types of `rondel_query` for clients.
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use rondel_fault::{Code, Fault, Result, lock};
 use rondel_model::entitlement::Entitlement;
+use rondel_module_model::ServedModule;
 use rondel_ops::{OpContext, Ops};
 use rondel_ports::BoxFuture;
 use rondel_ports::egress::EgressScope;
@@ -52,9 +52,8 @@ pub struct Client {
     /// The nearest client that is no process in a container: module sources and contextual
     /// arguments are its files. `None` for a client of the user's.
     pub origin: Option<Arc<Client>>,
-    /// The modules that it is served, in the order in which they were served. The module loader's
-    /// own type, opaque here.
-    pub served: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    /// The modules that it is served, in the order in which they were served.
+    pub served: Mutex<Vec<ServedModule>>,
     /// The context in which ops run for it.
     pub op_cx: OpContext,
     /// Whether it evaluates a call that another client selected, without its own machine,

@@ -5,7 +5,6 @@
 //! holds one. Of its parts only [`ActingModule::identity`] counts for cache keys. That identity is
 //! part of IDs, which the engine seals.
 
-use std::any::Any;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +12,7 @@ use rondel_call::{Call, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result, lock};
 use rondel_model::exec::{Scope, ScopeRecord};
+use rondel_module_model::Module;
 use rondel_query::ChildIdentity;
 use rondel_version::{ENGINE, View};
 
@@ -28,11 +28,22 @@ pub struct ActingModule {
     /// Where the module was found: a path of the host, or a repository with path and version. Empty
     /// for a module from a `Directory`.
     pub source: Arc<str>,
-    /// The module loader's own type of the module, opaque here.
-    pub module: Arc<dyn Any + Send + Sync>,
+    /// The module.
+    pub module: Arc<Module>,
 }
 
 impl ActingModule {
+    /// `module` as one that processes act as.
+    pub fn new(module: Arc<Module>) -> Self {
+        Self {
+            view: module.view,
+            implementation: module.implementation,
+            call: module.call(),
+            source: module.source.place().into(),
+            module,
+        }
+    }
+
     /// The identity of the module that calls record.
     pub fn identity(&self) -> Arc<ModuleIdentity> {
         let module = ModuleRef { module: self.call.clone(), implementation: self.implementation };

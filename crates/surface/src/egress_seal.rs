@@ -8,14 +8,11 @@
 
 use std::sync::Arc;
 
-use rondel_call::Literal;
+use rondel_call::{EGRESS_SEAL, Literal};
 use rondel_model::EgressScope;
 use rondel_session::{Args, Client, ResolverContext, client};
 
 use crate::surface::Arguments;
-
-/// The argument that holds the seal. No document can set it, since no schema has it.
-pub const SEAL: &str = "_reach";
 
 /// The seal of the repository at `url`.
 pub fn seal(me: &Client, url: &str) -> Arc<str> {
@@ -33,11 +30,11 @@ pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
 /// anywhere.
 pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Arguments {
     let me = client(&cx.caller);
-    args.retain(|(name, _)| &**name != SEAL);
+    args.retain(|(name, _)| &**name != EGRESS_SEAL);
     let url = args.iter().find(|(name, _)| &**name == named).map(|(_, value)| value);
     if let (EgressScope::Anywhere, Some(Literal::String(url))) = (me.op_cx.egress, url) {
         let seal = seal(me, url);
-        args.push((SEAL.into(), Literal::String(seal)));
+        args.push((EGRESS_SEAL.into(), Literal::String(seal)));
     }
     args
 }
@@ -46,6 +43,6 @@ pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Argu
 /// the user's own client, because a process in a container selected the call.
 pub fn of(args: &Args, url: &str) -> EgressScope {
     let cx = args.cx();
-    let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return EgressScope::Outside };
+    let Some(Literal::String(given)) = cx.call.arg(EGRESS_SEAL) else { return EgressScope::Outside };
     sealed(client(&cx.caller), url, given)
 }

@@ -4,13 +4,13 @@
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
+use rondel_model::git_address::{self, is_git};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
 use crate::select::select;
 use crate::{inputs, providers};
-use rondel_surface::git::is_git;
-use rondel_surface::{Surface, git};
+use rondel_surface::Surface;
 
 /// The text of an address.
 #[derive(Debug, Clone)]
@@ -59,14 +59,14 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         return on_host(&cx, address, &args, "file").await;
     }
     let (directory, name) = if remote {
-        let parsed = git::Address::parse(address);
+        let parsed = git_address::Address::parse(address);
         // Users match on this text; see docs/protocol.md#addresses.
         let path = parsed.path.ok_or_else(|| {
             Fault::user(format!("no file path specified within git repository `{address}`"))
                 .with_hint("name the file as in `https://example.com/repository#main:path`")
         })?;
         let (parent, name) = split(&path);
-        let whole = git::Address { path: Some(parent.to_owned()).filter(|parent| parent != "."), ..parsed };
+        let whole = git_address::Address { path: Some(parent.to_owned()).filter(|parent| parent != "."), ..parsed };
         let directory = git_tree(&cx, &whole).await?;
         let patterns = given(&args, &["exclude", "include", "gitignore"]);
         match filtered {
@@ -93,10 +93,10 @@ async fn on_host(cx: &ResolverContext, address: &str, args: &Args, field: &str) 
 
 /// The directory of a git address.
 async fn git_directory(cx: &ResolverContext, address: &str) -> Result<Node> {
-    git_tree(cx, &git::Address::parse(address)).await
+    git_tree(cx, &git_address::Address::parse(address)).await
 }
 
-async fn git_tree(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
+async fn git_tree(cx: &ResolverContext, address: &git_address::Address) -> Result<Node> {
     let found = named_ref(cx, address).await?;
     let tree = select(cx, &found, "tree", Vec::new()).await?;
     match &address.path {
@@ -106,7 +106,7 @@ async fn git_tree(cx: &ResolverContext, address: &git::Address) -> Result<Node> 
 }
 
 /// The ref of a git address, or `HEAD` if it names none.
-async fn named_ref(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
+async fn named_ref(cx: &ResolverContext, address: &git_address::Address) -> Result<Node> {
     let repository = named_repository(cx, &address.url).await?;
     match &address.name {
         Some(name) => select(cx, &repository, "ref", vec![("name", inputs::string(name))]).await,
@@ -126,7 +126,7 @@ async fn named_repository(cx: &ResolverContext, url: &str) -> Result<Node> {
 
 async fn git_repository(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
-    let parsed = git::Address::parse(address);
+    let parsed = git_address::Address::parse(address);
     if is_git(address) && (parsed.name.is_some() || parsed.path.is_some()) {
         return Err(Fault::user(format!("`{address}` names more than a repository"))
             .with_hint("leave out what follows `#`, or take it as a git ref"));
@@ -137,7 +137,7 @@ async fn git_repository(cx: ResolverContext, node: Node, _: Args) -> Result<Outc
 
 async fn git_ref(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
-    let parsed = git::Address::parse(address);
+    let parsed = git_address::Address::parse(address);
     if parsed.path.is_some() {
         return Err(Fault::user(format!("`{address}` names files, and not a git ref"))
             .with_hint("leave out what follows the last `:`"));

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec, Literal};
+use rondel_call::{Call, CallSpec, EGRESS_SEAL, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
+use rondel_model::git_address;
 use rondel_model::{Changeset, Directory, EgressScope, Fs, FsOp, Platform, SecretRef, Snapshot, SocketRef, Value};
 use rondel_ports::git::{Reference, is_commit};
 use rondel_query::{Node, Outcome};
+use rondel_session::client::ops_and_context;
 use rondel_session::{Args, ResolverContext, client};
+use rondel_surface::snapshot_object::imported_directory;
+use rondel_surface::{Surface, egress_seal, git};
 use rondel_version::View;
 
 use crate::inputs;
 use crate::types::http::{found_service, with_service};
 use crate::types::{changeset, directory};
-use rondel_session::client::ops_and_context;
-use rondel_surface::snapshot_object::imported_directory;
-use rondel_surface::{Surface, egress_seal, git};
 
 /// Views from this one on tell branches, tags and commits apart.
 const STRICT: View = View::new(0, 19, 0);
@@ -151,7 +152,7 @@ fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
             }
             if remote.egress == EgressScope::Anywhere {
                 let seal = egress_seal::seal(client(&cx.caller), &remote.url);
-                spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
+                spec = spec.arg(EGRESS_SEAL, Literal::String(seal));
             }
             Some(Call::new(None, spec))
         }
@@ -163,7 +164,7 @@ fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
 /// A ref from an ID.
 async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let (url, name, commit) = (args.str("url")?, args.str("name")?, args.str("commit")?);
-    git::scheme(&url)?;
+    git_address::scheme(&url)?;
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
         return Err(Fault::user("the ID of a git ref is damaged"));
     }

@@ -10,14 +10,14 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::{Platform, Value};
+use rondel_module_model::json::{integer, kind_of};
+use rondel_module_model::loaded_module::{Module, ModuleObject};
+use rondel_module_model::typedef::type_def::{TypeDef, TypeDefKind};
 use rondel_query::Node;
 use rondel_session::{Caller, Evaluator};
 use serde_json::Value as Json;
 
-use crate::json::{integer, kind_of};
-use crate::module::loaded_module::{Module, ModuleObject};
 use crate::module::module_schema::object_conforms;
-use crate::typedef::type_def::{TypeDef, TypeDefKind};
 
 /// The internal field that gives a value from its JSON.
 pub const FIELD: &str = "_moduleValue";
@@ -147,7 +147,7 @@ impl<'a> Codec<'a> {
     fn own(
         self,
         ty: &TypeDef,
-        def: &Arc<crate::typedef::type_def::ObjectDef>,
+        def: &Arc<rondel_module_model::typedef::type_def::ObjectDef>,
         state: &serde_json::Map<String, Json>,
     ) -> Node {
         let state = Arc::new(state.clone());
@@ -224,7 +224,8 @@ fn named(module: &Module, name: &str) -> TypeDefKind {
     if let Some(def) = types.enumeration(name) {
         return TypeDefKind::Enum(def.clone());
     }
-    let foreign = || Arc::new(crate::typedef::type_def::ObjectDef { name: name.to_owned(), ..Default::default() });
+    let foreign =
+        || Arc::new(rondel_module_model::typedef::type_def::ObjectDef { name: name.to_owned(), ..Default::default() });
     TypeDefKind::Object(types.object(name).cloned().unwrap_or_else(foreign))
 }
 

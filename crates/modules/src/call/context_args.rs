@@ -5,22 +5,22 @@
 
 use std::sync::Arc;
 
-use rondel_call::Literal;
+use rondel_call::{EGRESS_SEAL, Literal};
 use rondel_fault::{Fault, Result};
+use rondel_model::git_address::Address;
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp};
+use rondel_module_model::source::module_source::{ModuleSource, SourceKind};
+use rondel_module_model::source::reference::inside_context;
+use rondel_module_model::typedef::type_def::{FunctionArg, TypeDefKind};
 use rondel_query::Node;
+use rondel_session::client::ops_and_context;
 use rondel_session::{ResolverContext, client};
-use rondel_surface::egress_seal::SEAL;
-use rondel_surface::git;
 
 use crate::content::snapshot_object;
 use crate::module::function_target::FunctionTarget;
-use crate::source::module_source::{ModuleSource, SourceKind};
-use crate::source::reference::inside_context;
 use crate::source::referrer::restricted_to_referrer;
-use crate::typedef::type_def::{FunctionArg, TypeDefKind};
-use rondel_session::client::ops_and_context;
+use crate::source::reload_source::host_directory;
 
 type Arguments = Vec<(Arc<str>, Literal)>;
 
@@ -73,7 +73,7 @@ async fn from_context(cx: &ResolverContext, target: &FunctionTarget, arg: &Funct
         "File" => file(cx, source, path).await.map(Some),
         "GitRepository" => repository(cx, source, path).await.map(Some),
         "GitRef" => {
-            let address = git::Address::parse(path);
+            let address = Address::parse(path);
             let repository = repository(cx, source, &address.url).await?;
             let (field, args) = match address.name {
                 Some(name) => ("ref", vec![("name".into(), Literal::String(name.into()))]),
@@ -100,7 +100,7 @@ async fn directory(cx: &ResolverContext, source: &ModuleSource, path: &str, igno
     let (ops, op_cx) = ops_and_context(cx);
     let snapshot = match source.kind {
         SourceKind::Local => {
-            let directory = source.host_directory(client(&cx.caller))?.join(&inside);
+            let directory = host_directory(client(&cx.caller), source)?.join(&inside);
             ops.import_dir(&op_cx, &directory, &filter).await?
         }
         SourceKind::Dir | SourceKind::Git => {
@@ -123,7 +123,7 @@ async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> 
         let args = [("url", &git.url), ("name", &git.name), ("commit", &git.commit)];
         let mut args: Arguments = args.map(|(name, value)| (name.into(), text(value))).into();
         if !git.seal.is_empty() {
-            args.push((SEAL.into(), text(&git.seal)));
+            args.push((EGRESS_SEAL.into(), text(&git.seal)));
         }
         return cx.evaluator.internal(&cx.caller, &Node::root(), "_gitRepository", args).await;
     }
@@ -131,7 +131,7 @@ async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> 
         SourceKind::Local => {
             let (ops, op_cx) = ops_and_context(cx);
             let snapshot =
-                ops.import_dir(&op_cx, source.host_directory(client(&cx.caller))?, &Filter::default()).await?;
+                ops.import_dir(&op_cx, host_directory(client(&cx.caller), source)?, &Filter::default()).await?;
             snapshot_object(cx, "_snapshot", &snapshot, None).await?
         }
         _ => snapshot_object(cx, "_snapshot", &source.snapshot, None).await?,
@@ -145,7 +145,7 @@ async fn file(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result
     let (ops, op_cx) = ops_and_context(cx);
     if source.kind == SourceKind::Local {
         let snapshot = {
-            let directory = source.host_directory(client(&cx.caller))?;
+            let directory = host_directory(client(&cx.caller), source)?;
             ops.import_file(&op_cx, &directory.join(inside.relative())).await?
         };
         return snapshot_object(cx, "_snapshotFile", &snapshot, Some(name)).await;

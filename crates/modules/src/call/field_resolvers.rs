@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use rondel_module_model::loaded_module::{Module, ModuleObject, ResultLifetime};
+use rondel_module_model::typedef::type_def::{FieldDef, ObjectDef, TypeDef, TypeDefKind};
 use rondel_query::{CacheScope, Node, Outcome};
 use rondel_session::{Resolver, ResolverContext};
 use serde_json::Value as Json;
@@ -11,9 +13,7 @@ use crate::call::codec::Codec;
 use crate::call::context_args::complete;
 use crate::call::function_call::call;
 use crate::module::function_target::FunctionTarget;
-use crate::module::loaded_module::{Module, ModuleObject, ResultLifetime};
 use crate::module::module_schema::{FieldResolvers, ModuleSchema};
-use crate::typedef::type_def::{FieldDef, ObjectDef, TypeDef, TypeDefKind};
 
 /// The schema of `module`, with fields that call its functions.
 pub fn callable_schema(module: &Arc<Module>) -> Arc<ModuleSchema> {

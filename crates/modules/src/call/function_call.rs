@@ -9,6 +9,7 @@ use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::explain::Ended as Cause;
+use rondel_module_model::loaded_module::{ModuleObject, ResultLifetime};
 use rondel_ports::index::Table;
 use rondel_query::{Node, Outcome};
 use rondel_session::client::op_cx;
@@ -19,7 +20,6 @@ use crate::call::codec::{Codec, is_session_bound};
 use crate::call::run::run;
 use crate::module::function_target::FunctionTarget;
 use crate::module::load_report;
-use crate::module::loaded_module::{ModuleObject, ResultLifetime};
 
 /// How long a result is kept at most, in seconds.
 const MAX_RESULT_SECONDS: u64 = 7 * 24 * 3600;

@@ -7,10 +7,11 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Detail, Fault, Kind, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, Container, ExecOp};
-use rondel_session::{CallOutcome, Caller, Evaluator, ExecScope, FunctionCall, client};
+use rondel_module_model::loaded_module::{EntrypointModule, Module, Provider};
+use rondel_session::{ActingModule, CallOutcome, Caller, Evaluator, ExecScope, FunctionCall, client};
 
 use crate::module::acting_as::acting_as;
-use crate::module::loaded_module::{EntrypointModule, Module, Provider};
+use crate::sdk::entrypoint;
 use crate::sdk::runtime::{runtime, runtime_provider};
 
 /// Serves one function call of `module` by its runtime or its entrypoint. Returns the JSON text of
@@ -47,7 +48,7 @@ pub async fn run(
     cx.events = caller.events.clone();
     let ExecScope { children_act_as, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();
     let started = Arc::new(AtomicBool::new(false));
-    let (acting_module, served) = (Some(module.acting_module()), Some(call.clone()));
+    let (acting_module, served) = (Some(ActingModule::new(module.clone())), Some(call.clone()));
     let scope = ExecScope { acting_module, call: served, children_act_as, adopts, started: started.clone() };
     let mut exec = process(&container, scope.into_op_scope()).ok_or_else(|| {
         Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
@@ -119,7 +120,7 @@ fn run_by_entrypoint<'a>(
 ) -> BoxFuture<'a, Result<String>> {
     Box::pin(async move {
         let caller = acting_as(caller, of);
-        let inner = entrypoint.serving_call(evaluator, &caller, of, asked).await?;
+        let inner = entrypoint::serving_call(entrypoint, evaluator, &caller, of, asked).await?;
         let text = match run(evaluator, &caller, &entrypoint.module, inner.clone()).await {
             Ok((text, _)) => text,
             Err(fault) => {
@@ -129,6 +130,6 @@ fn run_by_entrypoint<'a>(
                 return Err(fault);
             }
         };
-        entrypoint.answer(of, &text)
+        entrypoint::answer(entrypoint, of, &text)
     })
 }

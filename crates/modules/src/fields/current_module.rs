@@ -6,17 +6,17 @@ use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::{AbsPath, Value};
+use rondel_module_model::loaded_module::Module;
+use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::reference::inside_context;
 use rondel_query::{Node, Outcome};
+use rondel_session::client::ops_and_context;
 use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
 use rondel_surface::snapshot_object::imported_directory;
 
 use super::objects::module_object;
 use crate::content::snapshot_object;
-use crate::module::loaded_module::Module;
-use crate::source::module_source::ModuleSource;
-use crate::source::reference::inside_context;
-use rondel_session::client::ops_and_context;
 
 /// The module that the client acts as.
 struct Current(Arc<Module>);
@@ -48,8 +48,7 @@ pub(super) fn register(surface: &mut Surface) {
 
 fn current(cx: &ResolverContext) -> Result<Arc<Module>> {
     let scope = client(&cx.caller).scope.as_ref();
-    let acting_module = scope.and_then(|scope| scope.acting_module.clone());
-    let module = acting_module.and_then(|acting_module| acting_module.module.downcast::<Module>().ok());
+    let module = scope.and_then(|scope| scope.acting_module.as_ref()).map(|acting_module| acting_module.module.clone());
     // Users match on this text; see docs/protocol.md#function-calls.
     module.ok_or_else(|| Fault::user("no current module: main client caller has no current module"))
 }

@@ -7,16 +7,16 @@ use rondel_fault::Result;
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{AppliedDirective, ArgDef, FieldDef as Field, Schema, TypeDef as Type, TypeKind, TypeRef};
 use rondel_model::Value;
+use rondel_module_model::typedef::type_def::{
+    EnumDef, EnumMember, FieldDef, Function, FunctionArg, InputDef, InterfaceDef, ObjectDef, ScalarDef, TypeDef,
+    TypeDefKind,
+};
 use rondel_query::Outcome;
 use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
 
 use super::typedefs::value;
 use crate::load::modules::Modules;
-use crate::typedef::type_def::{
-    EnumDef, EnumMember, FieldDef, Function, FunctionArg, InputDef, InterfaceDef, ObjectDef, ScalarDef, TypeDef,
-    TypeDefKind,
-};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let modules = modules.clone();
@@ -32,8 +32,9 @@ fn current(modules: &Modules, cx: &ResolverContext, args: &Args) -> Result<Outco
     let me = client(&cx.caller);
     let (view, shown) = modules.visible(me, cx.caller.view);
     let mut owners = HashMap::new();
-    for module in &shown {
-        owners.extend(module.schema.types.iter().map(|ty| (ty.name.to_string(), module.schema.module.clone())));
+    for served in &shown {
+        let schema = modules.schema_of(&served.module);
+        owners.extend(schema.types.iter().map(|ty| (ty.name.to_string(), served.module.clone())));
     }
     let listing = Listing { schema: &schema, owners };
     let core = me.services.registry.project(view);
@@ -56,7 +57,7 @@ fn current(modules: &Modules, cx: &ResolverContext, args: &Args) -> Result<Outco
 
 struct Listing<'a> {
     schema: &'a Schema,
-    owners: HashMap<String, Arc<crate::module::loaded_module::Module>>,
+    owners: HashMap<String, Arc<rondel_module_model::loaded_module::Module>>,
 }
 
 impl Listing<'_> {
@@ -139,7 +140,8 @@ impl Listing<'_> {
     }
 
     fn function(&self, field: &Field) -> Arc<Function> {
-        let constructor = |module: &Arc<crate::module::loaded_module::Module>| module.constructor_name() == *field.name;
+        let constructor =
+            |module: &Arc<rondel_module_model::loaded_module::Module>| module.constructor_name() == *field.name;
         Arc::new(Function {
             name: field.name.to_string(),
             original: field.name.to_string(),

@@ -2,13 +2,12 @@
 
 use rondel_fault::Result;
 use rondel_model::Value;
+use rondel_module_model::typedef::builder::Annotations;
+use rondel_module_model::typedef::type_def::SourceMap;
 use rondel_query::Outcome;
 use rondel_session::Args;
 use rondel_surface::Surface;
 use rondel_version::View;
-
-use crate::typedef::builder::Annotations;
-use crate::typedef::type_def::SourceMap;
 
 /// Before this version a missing source map is an empty object instead of null.
 const NULL_PLACES_SINCE: View = View::new(0, 19, 0);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
+use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::reference::{ReferenceKind, classify};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
@@ -11,8 +13,6 @@ use rondel_version::ENGINE;
 
 use super::objects::source_object;
 use crate::load::modules::Modules;
-use crate::source::module_source::ModuleSource;
-use crate::source::reference::{ReferenceKind, classify};
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
 

@@ -2,6 +2,7 @@
 
 use rondel_fault::Result;
 use rondel_model::Value;
+use rondel_module_model::typedef::type_def::{Function, FunctionArg, SourceMap, TypeDef};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
@@ -9,7 +10,6 @@ use rondel_surface::Surface;
 use super::definition::{annotations, optional, source_map_field};
 use super::typedefs::value as type_value;
 use crate::load::codegen::GeneratedCode;
-use crate::typedef::type_def::{Function, FunctionArg, SourceMap, TypeDef};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field("Query", "function", |_, _, args: Args| async move {

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::Value;
+use rondel_module_model::config::module_config::SdkConfig;
+use rondel_module_model::loaded_module::ModuleValue;
+use rondel_module_model::loaded_module::module_of;
+use rondel_module_model::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::objects::{introspection, module_object, sdk_value, source_object};
 use super::typedefs::value as type_value;
-use crate::config::module_config::SdkConfig;
 use crate::load::modules::Modules;
-use crate::module::loaded_module::ModuleValue;
-use crate::module::loaded_module::module_of;
 use crate::sdk::runtime::runtime;
-use crate::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     surface.field("Query", "module", |_, _, _| std::future::ready(Ok(described(ModuleTypes::default()).into())));

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::Value;
+use rondel_module_model::config::module_config::SdkConfig;
+use rondel_module_model::loaded_module::{Module, ModuleValue};
+use rondel_module_model::source::module_source::ModuleSource;
 use rondel_query::Outcome;
 use rondel_session::{ResolverContext, client};
 use rondel_version::View;
 
-use crate::config::module_config::SdkConfig;
 use crate::content::file_with_content;
 use crate::module::introspection::{SchemaAudience, introspection_text};
-use crate::module::loaded_module::{Module, ModuleValue};
-use crate::source::module_source::ModuleSource;
 
 /// A loaded module as an object of the API.
 pub(super) fn module_object(module: &Arc<Module>) -> Outcome {

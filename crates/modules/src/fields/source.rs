@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Directory, Value};
+use rondel_module_model::config::module_config::GeneratedClient;
+use rondel_module_model::source::git_origin::GitOrigin;
+use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::reference::inside_context;
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::definition::optional;
 use super::objects::{introspection, module_object, sdk_value, source_object};
-use crate::config::module_config::GeneratedClient;
 use crate::load::codegen::generated;
 use crate::load::modules::Modules;
-use crate::source::git_origin::GitOrigin;
-use crate::source::module_source::ModuleSource;
-use crate::source::reference::inside_context;
 use crate::source::resolve_options::ResolveOptions;
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::{Object, Value};
+use rondel_module_model::typedef::type_def::{
+    EnumDef, EnumMember, FieldDef, Function, InputDef, InterfaceDef, ObjectDef, ScalarDef, SourceMap, TypeDef,
+    TypeDefKind,
+};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::definition::{annotations, optional, source_map_field};
-use crate::typedef::type_def::{
-    EnumDef, EnumMember, FieldDef, Function, InputDef, InterfaceDef, ObjectDef, ScalarDef, SourceMap, TypeDef,
-    TypeDefKind,
-};
 
 /// The data of a `ListTypeDef`.
 struct Element(TypeDef);

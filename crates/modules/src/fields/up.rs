@@ -11,16 +11,16 @@ use rondel_model::Value;
 use rondel_model::op::Filter;
 use rondel_model::pattern::Matcher;
 use rondel_model::service::{Protocol, Service};
+use rondel_module_model::loaded_module::Module;
+use rondel_module_model::loaded_module::module_of;
+use rondel_module_model::names::kebab;
+use rondel_module_model::typedef::type_def::{Function, ObjectDef, TypeDef, TypeDefKind};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::objects::module_object;
 use crate::call::field_resolvers::callable_schema;
-use crate::module::loaded_module::Module;
-use crate::module::loaded_module::module_of;
-use crate::names::kebab;
-use crate::typedef::type_def::{Function, ObjectDef, TypeDef, TypeDefKind};
 
 /// The depth to which functions that return objects are followed to services.
 const MAX_DEPTH: usize = 8;
@@ -115,7 +115,7 @@ fn follow(module: &Arc<Module>, object: &ObjectDef, path: &mut Vec<String>, all:
     }
 }
 
-fn is_required(arg: &crate::typedef::type_def::FunctionArg) -> bool {
+fn is_required(arg: &rondel_module_model::typedef::type_def::FunctionArg) -> bool {
     !arg.type_def.optional && arg.default_value.is_none() && arg.default_path.is_none() && arg.default_address.is_none()
 }
 

@@ -7,20 +7,20 @@ use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{Directory, Value};
+use rondel_module_model::config::module_config::GeneratedClient;
+use rondel_module_model::loaded_module::{Provider, SdkModule};
+use rondel_module_model::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
+use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::reference::inside_context;
 use rondel_query::{Node, Outcome};
 use rondel_session::ResolverContext;
+use rondel_session::client::ops_and_context;
 
-use crate::config::module_config::GeneratedClient;
 use crate::content::snapshot_object;
 use crate::load::modules::Modules;
 use crate::module::acting_as::acting_as;
 use crate::module::introspection::client_introspection;
-use crate::module::loaded_module::{Provider, SdkModule};
-use crate::module::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
-use crate::sdk::sdk_module::SdkArguments;
-use crate::source::module_source::ModuleSource;
-use crate::source::reference::inside_context;
-use rondel_session::client::ops_and_context;
+use crate::sdk::sdk_module::{self, SdkArguments};
 
 /// The result of an SDK's `codegen`.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ async fn with_code(
         true => modules.load(Some(&cx.evaluator), &cx.caller, source).await?,
         false => module.clone(),
     };
-    let node = sdk.call(&cx.evaluator, &caller, &seen, CODEGEN, SdkArguments::default()).await?;
+    let node = sdk_module::call(sdk, &cx.evaluator, &caller, &seen, CODEGEN, SdkArguments::default()).await?;
     let code = node.value.get::<GeneratedCode>().ok_or_else(|| wrong(sdk, CODEGEN, "`GeneratedCode!`", &node))?;
     let doing = |e: Fault| e.context(format!("evaluate what `{CODEGEN}` of the SDK `{}` gave", sdk.name));
     let mut all = merged(cx, &all, &code.code).await.map_err(doing)?;
@@ -103,7 +103,7 @@ async fn with_client(
     }
     let generator = modules.sources.tool(&cx.caller, source, name).await?;
     let schema = modules.load_schema(Some(&cx.evaluator), &cx.caller, &generator).await?;
-    let generator = SdkModule::new(&schema, name, None)?;
+    let generator = sdk_module::from_schema(&schema, name, None)?;
     if !generator.has(CLIENT) {
         return Err(Fault::user(format!("the SDK `{name}` generates no clients: it has no function `{CLIENT}`")));
     }
@@ -111,7 +111,8 @@ async fn with_client(
     let caller = acting_as(&cx.caller, &module);
     let mut files = Vec::new();
     if generator.has(CLIENT_FILES) {
-        let node = generator.call(&cx.evaluator, &caller, &module, CLIENT_FILES, SdkArguments::default()).await?;
+        let node = sdk_module::call(&generator, &cx.evaluator, &caller, &module, CLIENT_FILES, SdkArguments::default())
+            .await?;
         files = strings(&node.value).ok_or_else(|| wrong(&generator, CLIENT_FILES, "`[String!]!`", &node))?;
     }
     let given = SdkArguments {
@@ -119,7 +120,7 @@ async fn with_client(
         folder: Some(client.directory.clone()),
     };
     let seen = Arc::new(module.of_source(modules.sources.reloaded(&cx.caller, source, &files).await?));
-    let node = generator.call(&cx.evaluator, &caller, &seen, CLIENT, given).await?;
+    let node = sdk_module::call(&generator, &cx.evaluator, &caller, &seen, CLIENT, given).await?;
     if node.get::<Directory>().is_err() {
         return Err(wrong(&generator, CLIENT, "`Directory!`", &node));
     }

@@ -6,15 +6,15 @@ use rondel_call::CallSpec;
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::{FieldDef, TypeRef};
 use rondel_model::Value;
+use rondel_module_model::loaded_module::{self, ModuleValue};
+use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::source_call;
 use rondel_query::Outcome;
 use rondel_session::{Caller, Resolver, ResolverContext};
 
 use crate::call::codec::{self, Codec, parse_type};
 use crate::load::modules::Modules;
-use crate::module::loaded_module::{self, ModuleValue};
 use crate::module::module_schema::type_ref;
-use crate::source::module_source::ModuleSource;
-use crate::source::source_call;
 use crate::source::workspace::{self, Workspace};
 
 impl Modules {
@@ -101,7 +101,7 @@ fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
     });
     resolver.module = reference;
     // The actual type needs the module. Callers use only its name.
-    let ty = type_ref(&crate::typedef::type_def::TypeDef::default(), false);
+    let ty = type_ref(&rondel_module_model::typedef::type_def::TypeDef::default(), false);
     let ty = if spec.returns.is_empty() { ty } else { TypeRef::Named(spec.returns.clone()) };
     field(codec::FIELD, ty, resolver)
 }

@@ -9,6 +9,13 @@ use rondel_fault::{Fault, Kind, Result};
 use rondel_gql::types::Schema;
 use rondel_model::Value;
 use rondel_model::op::TreePath;
+use rondel_module_model::config::module_config::DAGGER_JSON;
+use rondel_module_model::loaded_module::{Module, Provider};
+use rondel_module_model::name_conflicts;
+use rondel_module_model::names::type_name;
+use rondel_module_model::source::module_source::{Dependency, ModuleSource};
+use rondel_module_model::typedef::link_types::{LinkContext, link_types};
+use rondel_module_model::typedef::type_def::{ModuleTypes, ObjectDef};
 use rondel_ports::index::Table;
 use rondel_query::Node;
 use rondel_session::{Caller, Client, Evaluator, client};
@@ -16,20 +23,14 @@ use tokio::sync::OnceCell;
 
 use crate::bounded_cache::BoundedCache;
 use crate::call::field_resolvers::callable_schema;
-use crate::config::module_config::DAGGER_JSON;
 use crate::load::register_types::register;
 use crate::module::acting_as::{acting_as, caller_acting_as};
 use crate::module::load_report::{self, LoadReport, WorkRecorder};
-use crate::module::loaded_module::{EntrypointModule, Module, Provider, SdkModule};
 use crate::module::module_schema::ModuleSchema;
-use crate::module::name_conflicts;
-use crate::names::type_name;
-use crate::sdk::sdk_module::with_guide;
-use crate::source::module_source::{Dependency, ModuleSource};
+use crate::sdk::entrypoint;
+use crate::sdk::sdk_module::{self, with_guide};
 use crate::source::resolve_options::ResolveOptions;
 use crate::source::resolve_source::SourceResolver;
-use crate::typedef::link_types::{LinkContext, link_types};
-use crate::typedef::type_def::{ModuleTypes, ObjectDef};
 
 /// Finds, loads and serves modules, and caches them. One per engine.
 #[derive(Default)]
@@ -255,7 +256,7 @@ impl Modules {
             return Err(doing(fault));
         }
         let schema = self.load_schema(evaluator, caller, sdk).await.map_err(doing)?;
-        let sdk = SdkModule::new(&schema, &config.source, config.config.as_ref())?;
+        let sdk = sdk_module::from_schema(&schema, &config.source, config.config.as_ref())?;
         Ok(Provider::Module(Arc::new(sdk)))
     }
 
@@ -274,7 +275,7 @@ impl Modules {
         let entrypoint = source.sdk.as_ref().ok_or_else(lost)?;
         let schema = self.load_schema(evaluator, caller, entrypoint).await;
         let schema = schema.map_err(|e| e.context(format!("load the entrypoint `{named}`")))?;
-        EntrypointModule::new(&schema, named, source.name())
+        entrypoint::from_schema(&schema, named, source.name())
             .map(|entrypoint| Provider::Entrypoint(Arc::new(entrypoint)))
     }
 

@@ -10,15 +10,16 @@ use rondel_call::Call;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
+use rondel_module_model::loaded_module::{EntrypointModule, Module, ModuleValue, Provider, SdkModule};
+use rondel_module_model::sdk_contract::{Contract, OUTPUT_PATH, TYPES};
+use rondel_module_model::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
+use rondel_module_model::typedef::types_json;
 use rondel_query::Node;
-use rondel_session::{Caller, Evaluator, ExecScope, FunctionCall, client};
+use rondel_session::{ActingModule, Caller, Evaluator, ExecScope, FunctionCall, client};
 
 use crate::call::run::{process, run};
-use crate::module::loaded_module::{EntrypointModule, Module, ModuleValue, Provider, SdkModule};
-use crate::module::sdk_contract::{Contract, OUTPUT_PATH, TYPES};
-use crate::sdk::sdk_module::SdkArguments;
-use crate::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
-use crate::typedef::types_json;
+use crate::sdk::entrypoint;
+use crate::sdk::sdk_module::{self, SdkArguments};
 
 /// The types of `module`, registered by its provider under the module's view. Processes that
 /// `caller` starts act as the module.
@@ -57,12 +58,11 @@ impl Registration<'_> {
     }
 
     async fn types_container(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk
-            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+        let node = sdk_module::call(sdk, self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
             .await
             .map_err(|e| self.doing(e))?;
         let container = node.get::<Container>()?;
-        let acting_module = Some(self.module.acting_module());
+        let acting_module = Some(ActingModule::new(self.module.clone()));
         let scope = ExecScope {
             acting_module: acting_module.clone(),
             children_act_as: acting_module,
@@ -92,8 +92,7 @@ impl Registration<'_> {
     }
 
     async fn typed(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk
-            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+        let node = sdk_module::call(sdk, self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
             .await
             .map_err(|e| self.doing(e))?;
         let call = node.call.ok_or_else(|| Fault::bug("a module has no call"))?;
@@ -101,15 +100,15 @@ impl Registration<'_> {
     }
 
     async fn declared(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk
-            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+        let node = sdk_module::call(sdk, self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
             .await
             .map_err(|e| self.doing(e))?;
         self.of_list(&node).await
     }
 
     async fn entrypoint(&self, entrypoint: &EntrypointModule) -> Result<ModuleTypes> {
-        let given = entrypoint.types(self.evaluator, self.caller, self.module).await.map_err(|e| self.doing(e))?;
+        let given =
+            entrypoint::types(entrypoint, self.evaluator, self.caller, self.module).await.map_err(|e| self.doing(e))?;
         let types = self.of_list(&given).await?;
         if types.objects.iter().filter(|object| object.constructor.is_some()).count() > 1 {
             // Users match on this text; see docs/protocol.md#entrypoints.
@@ -146,8 +145,7 @@ impl Registration<'_> {
     }
 
     async fn document(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk
-            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+        let node = sdk_module::call(sdk, self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
             .await
             .map_err(|e| self.doing(e))?;
         let text = match &node.value {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rondel_session::{Caller, client};
+use rondel_module_model::loaded_module::{Module, Provider};
+use rondel_session::{ActingModule, Caller, client};
 
 use crate::caller::with_client;
-use crate::module::loaded_module::{Module, Provider};
 
 /// Returns a copy of the caller that acts as `module`. Used while an SDK or an entrypoint works for
 /// that module: processes that its calls start act as the module.
@@ -22,7 +22,7 @@ pub(crate) fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) ->
     let adopts = module.is_some_and(|module| !matches!(module.provider, Provider::Entrypoint(_)));
     // IDENTITY: an SDK always sees a module without its types, whichever function is called and
     // whenever.
-    let module = module.map(|module| Arc::new(module.partial()).acting_module());
+    let module = module.map(|module| ActingModule::new(Arc::new(module.partial())));
     let me = client(caller).with_children_acting_as(module, adopts);
     let child_identity = me.scope.as_ref().map(|scope| scope.child_identity()).unwrap_or_default();
     Arc::new(with_client(caller, me).with_child_identity(child_identity))

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::module::loaded_module::Module;
-use crate::typedef::type_def::{Function, ObjectDef};
+use rondel_module_model::loaded_module::Module;
+use rondel_module_model::typedef::type_def::{Function, ObjectDef};
 
 /// A function of a module, with its module and object.
 #[derive(Clone)]

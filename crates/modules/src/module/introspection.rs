@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rondel_call::Call;
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::Schema;
+use rondel_module_model::loaded_module::Module;
 use rondel_schema::Registry;
 use rondel_session::{Caller, Evaluator, ResolverContext, client};
 use rondel_version::View;
 
 use crate::content::file_with_content;
-use crate::module::loaded_module::Module;
-use crate::module::module_schema::{ModuleSchema, ServedModule, extension};
+use crate::module::module_schema::{ModuleSchema, SchemaPart, extension};
 
 /// The introspection file of the schema that the code of `module` sees. Its call depends on the
 /// content alone.
@@ -102,12 +102,9 @@ pub(crate) fn schemas_for_code(
 
 /// `base` extended with the schemas of `dependencies`.
 fn with_modules(base: &Arc<Schema>, view: View, dependencies: &[Arc<Module>]) -> Arc<Schema> {
-    let served = |module: &Arc<Module>| ServedModule {
-        schema: ModuleSchema::shape(module),
-        constructor: true,
-        entrypoint: false,
-    };
-    let mut list: Vec<_> = dependencies.iter().map(served).collect();
+    let part =
+        |module: &Arc<Module>| SchemaPart { schema: ModuleSchema::shape(module), constructor: true, entrypoint: false };
+    let mut list: Vec<_> = dependencies.iter().map(part).collect();
     // The order of dependencies in a configuration has no meaning for readers.
     list.sort_by(|one, other| one.schema.module.name().cmp(other.schema.module.name()));
     if list.is_empty() {

@@ -11,14 +11,14 @@ use rondel_events::{Event, Outcome, Sink, SpanId, Work};
 use rondel_fault::{Result, lock};
 use rondel_model::explain::Parts;
 use rondel_model::{LayerId, Snapshot};
+use rondel_module_model::loaded_module::{Module, Provider, ResultLifetime};
+use rondel_module_model::source::module_source::ModuleSource;
 use rondel_ops::{OpContext, Ops};
 use rondel_ports::index::{Index, Table};
 use rondel_query::Node;
 use rondel_session::{Caller, client};
 
 use crate::module::function_target::FunctionTarget;
-use crate::module::loaded_module::{Module, Provider, ResultLifetime};
-use crate::source::module_source::ModuleSource;
 
 /// How many earlier loads of a module are kept for comparison.
 const MAX_CACHED: usize = 8;

@@ -5,7 +5,4 @@ pub mod function_target;
 pub(crate) mod interface_conformance;
 pub mod introspection;
 pub mod load_report;
-pub mod loaded_module;
 pub mod module_schema;
-pub mod name_conflicts;
-pub mod sdk_contract;

@@ -3,23 +3,22 @@
 use std::sync::Arc;
 
 use rondel_call::Literal;
-use rondel_fault::{Fault, Result};
+use rondel_fault::Fault;
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{
     AppliedDirective, ArgDef, EnumValue, FieldDef as Field, Fields, Name, Schema, TypeDef as Type, TypeKind, TypeRef,
 };
 use rondel_model::Value;
+use rondel_module_model::loaded_module::{Module, ModuleObject};
+use rondel_module_model::typedef::type_def::{
+    CachePolicy, EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, ObjectDef, SourceMap, TypeDef, TypeDefKind,
+};
 use rondel_query::{CacheScope, Node, Outcome};
 use rondel_session::{Evaluator, Resolver, ResolverContext};
 use serde_json::Value as Json;
 
 use crate::module::function_target::FunctionTarget;
 use crate::module::interface_conformance::{TypesByName, conforming, conforms};
-use crate::module::loaded_module::{Module, ModuleObject};
-use crate::module::name_conflicts;
-use crate::typedef::type_def::{
-    CachePolicy, EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, ObjectDef, SourceMap, TypeDef, TypeDefKind,
-};
 
 /// The GraphQL types that a module adds to a schema.
 #[derive(Clone)]
@@ -32,9 +31,8 @@ pub struct ModuleSchema {
     pub constructor: Option<Arc<Field>>,
 }
 
-/// A module that is served to a client.
-#[derive(Clone)]
-pub struct ServedModule {
+/// What a served module adds to a schema.
+pub struct SchemaPart {
     /// The types that it adds.
     pub schema: Arc<ModuleSchema>,
     /// Whether its constructor is a field of the root type.
@@ -111,17 +109,17 @@ impl ModuleSchema {
     }
 }
 
-/// The extension of `base` by the types of `served`.
-pub fn extension(base: &Schema, served: &[ServedModule]) -> rondel_schema::Extension {
+/// The extension of `base` by `parts`.
+pub fn extension(base: &Schema, parts: &[SchemaPart]) -> rondel_schema::Extension {
     let mut extension =
         rondel_schema::Extension { legacy_load: Some(rondel_surface::legacy_load()), ..Default::default() };
-    for module in served {
+    for module in parts {
         extension.types.extend(module.schema.types.iter().cloned());
         if module.constructor {
             extension.query_fields.extend(module.schema.constructor.clone());
         }
     }
-    for module in served.iter().filter(|module| module.entrypoint) {
+    for module in parts.iter().filter(|module| module.entrypoint) {
         extension.query_fields.extend(entry_fields(&module.schema));
     }
     extension.implements = implementations(base, &extension.types);
@@ -161,7 +159,7 @@ fn interface(module: &Arc<Module>, def: &InterfaceDef) -> Type {
 }
 
 fn enumeration(module: &Arc<Module>, def: &EnumDef) -> Type {
-    let member = |member: &crate::typedef::type_def::EnumMember| {
+    let member = |member: &rondel_module_model::typedef::type_def::EnumMember| {
         let mut directives = located(module, member.source_map.as_ref());
         if member.value != member.name {
             directives.push(directive("enumValue", [("value", Constant::string(&*member.value))]));
@@ -376,14 +374,6 @@ pub(crate) fn object_conforms(module: &Arc<Module>, schema: &Schema, node: &Node
     conforms(&|name: &str| types.get(name).copied(), node.type_name(), interface)
 }
 
-/// Checks that `module` can be served beside `served`. Returns whether it is served already.
-///
-/// # Errors
-/// When another module has its name, or a name of one of its types.
-pub fn check_served(served: &[ServedModule], module: &Module) -> Result<bool> {
-    name_conflicts::check(module, served.iter().map(|other| &other.schema.module))
-}
-
 /// Fields of the root type that proxy the functions of the main object. Constructor arguments are
 /// given by `with`. A function with the constructor's name is left out.
 fn entry_fields(schema: &ModuleSchema) -> Vec<Arc<Field>> {
@@ -458,10 +448,10 @@ pub fn constant_of(evaluator: &Evaluator, value: &Literal) -> Constant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::typedef::builder::Annotations;
-    use crate::typedef::external_types::{ExternalType, TypeOwner};
-    use crate::typedef::link_types::{LinkContext, link_types};
-    use crate::typedef::type_def::ModuleTypes;
+    use rondel_module_model::typedef::builder::Annotations;
+    use rondel_module_model::typedef::external_types::{ExternalType, TypeOwner};
+    use rondel_module_model::typedef::link_types::{LinkContext, link_types};
+    use rondel_module_model::typedef::type_def::ModuleTypes;
 
     fn ty(name: &str) -> TypeDef {
         TypeDef::default().with_object(name, Annotations::default()).expect("an object")
@@ -504,20 +494,20 @@ mod tests {
             |name: &str| (name == "Directory").then(|| ExternalType { owner: TypeOwner::Core, kind: ty(name).kind });
         let types = link_types(&raw, &LinkContext { original: "bar", name: "bar", owner: &owner }).expect("resolves");
         let text: Arc<str> = "{\"name\": \"bar\"}".into();
-        let source = crate::source::module_source::ModuleSource {
-            kind: crate::source::module_source::SourceKind::Dir,
+        let source = rondel_module_model::source::module_source::ModuleSource {
+            kind: rondel_module_model::source::module_source::SourceKind::Dir,
             snapshot: rondel_model::Snapshot::empty(),
             base: rondel_model::AbsPath::root(),
             root: String::new(),
             host: String::new(),
             host_seal: "".into(),
             git: None,
-            config: crate::config::module_config::ModuleConfig::parse(&text, "x").expect("parses"),
+            config: rondel_module_model::config::module_config::ModuleConfig::parse(&text, "x").expect("parses"),
             config_text: text,
             renamed: None,
             dependencies: Vec::new(),
             sdk: None,
-            role: crate::source::module_source::SourceRole::Module,
+            role: rondel_module_model::source::module_source::SourceRole::Module,
         };
         Arc::new(Module {
             implementation: source.digest(),
@@ -526,7 +516,7 @@ mod tests {
             types: Arc::new(types),
             dependencies: Vec::new(),
             broken: Vec::new(),
-            provider: crate::module::loaded_module::Provider::None,
+            provider: rondel_module_model::loaded_module::Provider::None,
             runtime: Arc::default(),
         })
     }
@@ -554,8 +544,8 @@ mod tests {
         assert_eq!(describe("Query", "bar"), "bar(name: String!): Bar!");
         assert_eq!(describe("Query", "with"), "with(name: String!): Query!");
         assert_eq!(describe("BarDuck", "quack"), "quack(): String!");
-        let served = ServedModule { schema: schema.clone(), constructor: true, entrypoint: true };
-        let extension = extension(&Schema::default(), &[served]);
+        let part = SchemaPart { schema: schema.clone(), constructor: true, entrypoint: true };
+        let extension = extension(&Schema::default(), &[part]);
         assert_eq!(extension.implements, [("Bar".into(), "BarDuck".into())]);
         let names: Vec<&str> = extension.query_fields.iter().map(|field| &*field.name).collect();
         assert_eq!(names, ["bar", "buildAll", "quack", "with"]);
@@ -564,21 +554,5 @@ mod tests {
             panic!("no enum")
         };
         assert_eq!(members[0].directives[0].args, [("value".into(), Constant::string("l"))]);
-    }
-
-    #[test]
-    fn the_same_name_twice() {
-        let module = module();
-        let served = [ServedModule { schema: ModuleSchema::shape(&module), constructor: true, entrypoint: false }];
-        assert_eq!(check_served(&served, &module).ok(), Some(true));
-        let other = Module {
-            implementation: rondel_digest::Digest::of_bytes(b"x"),
-            ..Arc::into_inner(super::tests::module()).expect("owned")
-        };
-        let error = check_served(&served, &other).map_err(|e| e.to_string());
-        assert_eq!(
-            error,
-            Err("module bar (source: directory ``) already exists with different source directory ``".into())
-        );
     }
 }

@@ -1,10 +1,11 @@
 //! The schema of a client: the API, and the modules that the client sees.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use rondel_fault::{Result, lock};
 use rondel_gql::types::{Schema, TypeDef};
+use rondel_module_model::loaded_module::Provider;
+use rondel_module_model::{Module, ModuleObject, ServedModule, name_conflicts};
 use rondel_query::Node;
 use rondel_schema::Registry;
 use rondel_session::{Caller, Client, client};
@@ -12,8 +13,7 @@ use rondel_version::View;
 
 use crate::call::field_resolvers::callable_schema;
 use crate::load::modules::Modules;
-use crate::module::loaded_module::{Module, ModuleObject, Provider};
-use crate::module::module_schema::{ModuleSchema, ServedModule, check_served, extension};
+use crate::module::module_schema::{ModuleSchema, SchemaPart, extension};
 
 impl Modules {
     /// Serves `module` to the caller from now on. Its dependencies get constructors too if
@@ -23,16 +23,16 @@ impl Modules {
     /// When another module of the same name is served.
     pub fn serve(&self, caller: &Caller, module: &Arc<Module>, dependencies: bool, entrypoint: bool) -> Result<()> {
         let me = client(caller);
-        let mut list = served(me);
+        let mut list = lock(&me.served).clone();
         let mut add = |module: &Arc<Module>, constructor: bool, entrypoint: bool| -> Result<()> {
-            if check_served(&list, module)? {
-                for known in list.iter_mut().filter(|known| known.schema.module.name() == module.name()) {
+            if name_conflicts::check(module, list.iter().map(|served| &served.module))? {
+                for known in list.iter_mut().filter(|known| known.module.name() == module.name()) {
                     known.constructor |= constructor;
                     known.entrypoint |= entrypoint;
                 }
                 return Ok(());
             }
-            list.push(ServedModule { schema: self.schema_of(module), constructor, entrypoint });
+            list.push(ServedModule { module: module.clone(), constructor, entrypoint });
             Ok(())
         };
         add(module, true, entrypoint)?;
@@ -41,8 +41,7 @@ impl Modules {
         for dependency in &module.dependencies {
             add(dependency, shown, false)?;
         }
-        let entries = list.iter().map(|served| Arc::new(served.clone()) as Arc<dyn Any + Send + Sync>).collect();
-        *lock(&me.served) = entries;
+        *lock(&me.served) = list;
         caller.serve(self.client_schema(me, caller.view));
         Ok(())
     }
@@ -59,20 +58,20 @@ impl Modules {
     /// module's view, and also sees the dependencies of the module, and the module itself once its
     /// types are known.
     pub fn visible(&self, client: &Client, view: View) -> (View, Vec<ServedModule>) {
-        let more = served(client);
+        let more = lock(&client.served).clone();
         let Some(acting_module) = client.scope.as_ref().and_then(|scope| scope.acting_module.as_ref()) else {
             return (view, more);
         };
-        let Ok(module) = acting_module.module.clone().downcast::<Module>() else { return (acting_module.view, more) };
+        let module = &acting_module.module;
         let mut list = Vec::new();
         for dependency in &module.dependencies {
-            list.push(ServedModule { schema: self.schema_of(dependency), constructor: true, entrypoint: false });
+            list.push(ServedModule { module: dependency.clone(), constructor: true, entrypoint: false });
             for hidden in &dependency.dependencies {
-                list.push(ServedModule { schema: self.schema_of(hidden), constructor: false, entrypoint: false });
+                list.push(ServedModule { module: hidden.clone(), constructor: false, entrypoint: false });
             }
         }
         if !module.types.objects.is_empty() {
-            list.push(ServedModule { schema: self.schema_of(&module), constructor: true, entrypoint: false });
+            list.push(ServedModule { module: module.clone(), constructor: true, entrypoint: false });
         }
         list.extend(more);
         (acting_module.view, list)
@@ -89,15 +88,24 @@ impl Modules {
         let mut list: Vec<ServedModule> = object
             .module
             .with_dependencies()
-            .map(|module| ServedModule { schema: self.schema_of(&module), constructor: false, entrypoint: false })
+            .map(|module| ServedModule { module, constructor: false, entrypoint: false })
             .collect();
         list.extend(shown);
         self.schema(&me.services.registry, view, &list).types.get(node.type_name()).cloned()
     }
 
-    fn schema_of(&self, module: &Arc<Module>) -> Arc<ModuleSchema> {
+    /// The types that a module adds, with resolvers of their fields.
+    pub fn schema_of(&self, module: &Arc<Module>) -> Arc<ModuleSchema> {
         let known = self.loaded.get(&module.source.call().digest());
         known.unwrap_or_else(|| callable_schema(module))
+    }
+
+    fn part(&self, served: &ServedModule) -> SchemaPart {
+        SchemaPart {
+            schema: self.schema_of(&served.module),
+            constructor: served.constructor,
+            entrypoint: served.entrypoint,
+        }
     }
 
     fn schema(&self, registry: &Registry, view: View, list: &[ServedModule]) -> Arc<Schema> {
@@ -106,7 +114,7 @@ impl Modules {
             return base;
         }
         let part = |served: &ServedModule| {
-            let module = &served.schema.module;
+            let module = &served.module;
             (module.source.call().digest(), module.implementation, served.constructor, served.entrypoint)
         };
         let parts: Vec<_> = list.iter().map(part).collect();
@@ -114,13 +122,9 @@ impl Modules {
         if let Some(known) = self.schemas.get(&key) {
             return known;
         }
-        let schema = Arc::new(rondel_schema::extend(&base, view, extension(&base, list)));
+        let parts: Vec<_> = list.iter().map(|served| self.part(served)).collect();
+        let schema = Arc::new(rondel_schema::extend(&base, view, extension(&base, &parts)));
         self.schemas.insert(key, schema.clone());
         schema
     }
-}
-
-/// The modules that are served to a client.
-pub fn served(client: &Client) -> Vec<ServedModule> {
-    lock(&client.served).iter().filter_map(|entry| entry.downcast_ref::<ServedModule>().cloned()).collect()
 }

@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
+use rondel_module_model::loaded_module::{EntrypointModule, Module, ModuleObject};
+use rondel_module_model::typedef::type_def::Function;
 use rondel_query::Node;
 use rondel_session::{Caller, Evaluator, FunctionCall};
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 
-use crate::module::loaded_module::{EntrypointModule, Module, ModuleObject};
 use crate::module::module_schema::ModuleSchema;
 use crate::source::workspace::Workspace;
-use crate::typedef::type_def::Function;
 
 /// The signature of a function that an entrypoint must have.
 struct Signature {
@@ -63,159 +63,168 @@ impl Signature {
             given.is_some_and(|given| given == *ty || Some(&*given) == ty.strip_suffix('!'))
         };
         let known = |name: &str| self.args.iter().any(|(known, _)| *known == name);
-        let free = |arg: &crate::typedef::type_def::FunctionArg| arg.type_def.optional || arg.default_value.is_some();
+        let free = |arg: &rondel_module_model::typedef::type_def::FunctionArg| {
+            arg.type_def.optional || arg.default_value.is_some()
+        };
         function.returns.describe() == self.returns
             && self.args.iter().all(takes)
             && function.args.iter().all(|arg| known(&arg.name) || free(arg))
     }
 }
 
-impl EntrypointModule {
-    /// `module` of `schema` as the entrypoint `name` of the module `of`.
-    ///
-    /// # Errors
-    /// When it lacks one of the functions, or has one with another signature.
-    pub(crate) fn new(schema: &ModuleSchema, name: &str, of: &str) -> Result<Self> {
-        let module = schema.module.clone();
-        let refused = |expected: &str, got: &str| {
-            Fault::user(format!(
-                "the entrypoint `{name}` of module `{of}` broke the contract \"entrypoint\": expected {expected}, got {got}"
-            ))
-            .with_hint(format!(
-                "this is for the author of the entrypoint: the main object of its module `{}` has the functions {} and {}",
-                module.name(),
-                TYPES.describe(),
-                CALL.describe()
-            ))
-        };
-        let Some(main) = module.main().cloned() else {
-            return Err(refused("a module with functions", "one without"));
-        };
-        if let Some(arg) = main.constructor.as_deref().and_then(Function::first_required_arg) {
-            let got = format!("one that requires `{}: {}`", arg.original, arg.type_def.describe());
-            return Err(refused("a main object that is made without arguments", &got));
-        }
-        let find = |wanted: &Signature| -> Result<Arc<Function>> {
-            let found = main.functions.iter().find(|function| function.name == wanted.name);
-            match found {
-                Some(function) if wanted.fits(function) => Ok(function.clone()),
-                Some(function) => Err(refused(
-                    &format!("a function {}", wanted.describe()),
-                    &format!("`{}{}`", function.name, function.signature()),
-                )),
-                None => {
-                    let known: Vec<_> = main.functions.iter().map(|function| format!("`{}`", function.name)).collect();
-                    let known = if known.is_empty() { "no function".to_owned() } else { known.join(", ") };
-                    Err(refused(&format!("a function {}", wanted.describe()), &known))
-                }
+/// `module` of `schema` as the entrypoint `name` of the module `of`.
+///
+/// # Errors
+/// When it lacks one of the functions, or has one with another signature.
+pub(crate) fn from_schema(schema: &ModuleSchema, name: &str, of: &str) -> Result<EntrypointModule> {
+    let module = schema.module.clone();
+    let refused = |expected: &str, got: &str| {
+        Fault::user(format!(
+            "the entrypoint `{name}` of module `{of}` broke the contract \"entrypoint\": expected {expected}, got {got}"
+        ))
+        .with_hint(format!(
+            "this is for the author of the entrypoint: the main object of its module `{}` has the functions {} and {}",
+            module.name(),
+            TYPES.describe(),
+            CALL.describe()
+        ))
+    };
+    let Some(main) = module.main().cloned() else {
+        return Err(refused("a module with functions", "one without"));
+    };
+    if let Some(arg) = main.constructor.as_deref().and_then(Function::first_required_arg) {
+        let got = format!("one that requires `{}: {}`", arg.original, arg.type_def.describe());
+        return Err(refused("a main object that is made without arguments", &got));
+    }
+    let find = |wanted: &Signature| -> Result<Arc<Function>> {
+        let found = main.functions.iter().find(|function| function.name == wanted.name);
+        match found {
+            Some(function) if wanted.fits(function) => Ok(function.clone()),
+            Some(function) => Err(refused(
+                &format!("a function {}", wanted.describe()),
+                &format!("`{}{}`", function.name, function.signature()),
+            )),
+            None => {
+                let known: Vec<_> = main.functions.iter().map(|function| format!("`{}`", function.name)).collect();
+                let known = if known.is_empty() { "no function".to_owned() } else { known.join(", ") };
+                Err(refused(&format!("a function {}", wanted.describe()), &known))
             }
-        };
-        let (types, call) = (find(&TYPES)?, find(&CALL)?);
-        let lost = || Fault::bug("an entrypoint lost its functions");
-        let types = schema.field(&main.name, &types.name).ok_or_else(lost)?;
-        let constructor = schema.constructor.clone().ok_or_else(lost)?;
-        Ok(Self { module, name: name.to_owned(), constructor, types, main, call })
-    }
-
-    /// The type definitions of `of`, as `types` returns them. Processes that `caller` starts act as
-    /// `of`.
-    ///
-    /// # Errors
-    /// When the function fails.
-    pub async fn types(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, of: &Module) -> Result<Node> {
-        let doing = |e: Fault| e.context(format!("call `{}` of the entrypoint `{}`", TYPES.name, self.name));
-        let object = self.object(evaluator, caller).await.map_err(doing)?;
-        let args = vec![(WORKSPACE.into(), Literal::Call(Workspace::of(&of.source).call()))];
-        evaluator.invoke(caller, &object, &self.types, args, ENGINE).await.map_err(doing)
-    }
-
-    /// The call of the function `call` that serves `asked`, a function call of `of`. Processes that
-    /// `caller` starts act as `of`.
-    ///
-    /// # Errors
-    /// When the main object cannot be constructed.
-    pub(crate) async fn serving_call(
-        &self,
-        evaluator: &Arc<Evaluator>,
-        caller: &Arc<Caller>,
-        of: &Module,
-        asked: &FunctionCall,
-    ) -> Result<Arc<FunctionCall>> {
-        let object = self.object(evaluator, caller).await?;
-        let state = Json::Object(object.get::<ModuleObject>()?.state.as_ref().clone()).to_string();
-        let inner = FunctionCall::new(
-            self.call.original.clone(),
-            self.main.original.clone(),
-            state,
-            self.arguments(evaluator, of, asked)?,
-        );
-        Ok(Arc::new(inner))
-    }
-
-    /// The arguments of `call` by their names in the entrypoint's code, as JSON texts.
-    fn arguments(&self, evaluator: &Evaluator, of: &Module, asked: &FunctionCall) -> Result<Vec<(String, String)>> {
-        let broken = |e| Fault::bug("an argument of a function call is no JSON").caused_by(e);
-        let mut given = Map::new();
-        for (name, text) in &asked.args {
-            given.insert(name.clone(), serde_json::from_str(text).map_err(broken)?);
         }
-        let receiver: Json = serde_json::from_str(&asked.parent).map_err(broken)?;
-        let mut arguments = Vec::new();
-        for arg in &self.call.args {
-            let value = match arg.name.as_str() {
-                WORKSPACE => Json::from(evaluator.encode(&Workspace::of(&of.source).call())),
-                RECEIVER_TYPE => asked.parent_name.as_str().into(),
-                // A value of the scalar `JSON` is JSON text.
-                RECEIVER if receiver.is_null() => Json::Null,
-                RECEIVER => receiver.to_string().into(),
-                FUNCTION => asked.name.as_str().into(),
-                ARGS => Json::Object(given.clone()).to_string().into(),
-                _ => match &arg.default_value {
-                    Some(text) => serde_json::from_str(text).map_err(broken)?,
-                    None => continue,
-                },
-            };
-            arguments.push((arg.original.clone(), value.to_string()));
-        }
-        Ok(arguments)
-    }
+    };
+    let (types, call) = (find(&TYPES)?, find(&CALL)?);
+    let lost = || Fault::bug("an entrypoint lost its functions");
+    let types = schema.field(&main.name, &types.name).ok_or_else(lost)?;
+    let constructor = schema.constructor.clone().ok_or_else(lost)?;
+    Ok(EntrypointModule { module, name: name.to_owned(), constructor, types, main, call })
+}
 
-    /// The JSON text of the result of a function of `of`, from `text`, the answer of `call`.
-    ///
-    /// # Errors
-    /// When the answer is not JSON text.
-    pub(crate) fn answer(&self, of: &Module, text: &str) -> Result<String> {
-        let broken = |got: &str| {
-            let shown: String = got.chars().take(80).collect();
-            Fault::user(format!(
-                "the entrypoint `{}` of module `{}` broke the contract \"entrypoint\": expected JSON text from `{}`, got {shown}",
-                self.name,
-                of.name(),
-                CALL.name
-            ))
-            .with_hint("a result is written as for `returnValue`; of a function without a result it is `null`")
-        };
-        match serde_json::from_str(text) {
-            Ok(Json::String(inner)) => match serde_json::from_str::<Json>(&inner) {
-                Ok(_) => Ok(inner),
-                Err(_) => Err(broken(&inner)),
+/// The type definitions of `of`, as `types` returns them. Processes that `caller` starts act as
+/// `of`.
+///
+/// # Errors
+/// When the function fails.
+pub async fn types(
+    entrypoint: &EntrypointModule,
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    of: &Module,
+) -> Result<Node> {
+    let doing = |e: Fault| e.context(format!("call `{}` of the entrypoint `{}`", TYPES.name, entrypoint.name));
+    let object = object(entrypoint, evaluator, caller).await.map_err(doing)?;
+    let args = vec![(WORKSPACE.into(), Literal::Call(Workspace::of(&of.source).call()))];
+    evaluator.invoke(caller, &object, &entrypoint.types, args, ENGINE).await.map_err(doing)
+}
+
+/// The call of the function `call` that serves `asked`, a function call of `of`. Processes that
+/// `caller` starts act as `of`.
+///
+/// # Errors
+/// When the main object cannot be constructed.
+pub(crate) async fn serving_call(
+    entrypoint: &EntrypointModule,
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    of: &Module,
+    asked: &FunctionCall,
+) -> Result<Arc<FunctionCall>> {
+    let object = object(entrypoint, evaluator, caller).await?;
+    let state = Json::Object(object.get::<ModuleObject>()?.state.as_ref().clone()).to_string();
+    let inner = FunctionCall::new(
+        entrypoint.call.original.clone(),
+        entrypoint.main.original.clone(),
+        state,
+        arguments(entrypoint, evaluator, of, asked)?,
+    );
+    Ok(Arc::new(inner))
+}
+
+/// The arguments of `call` by their names in the entrypoint's code, as JSON texts.
+fn arguments(
+    entrypoint: &EntrypointModule,
+    evaluator: &Evaluator,
+    of: &Module,
+    asked: &FunctionCall,
+) -> Result<Vec<(String, String)>> {
+    let broken = |e| Fault::bug("an argument of a function call is no JSON").caused_by(e);
+    let mut given = Map::new();
+    for (name, text) in &asked.args {
+        given.insert(name.clone(), serde_json::from_str(text).map_err(broken)?);
+    }
+    let receiver: Json = serde_json::from_str(&asked.parent).map_err(broken)?;
+    let mut arguments = Vec::new();
+    for arg in &entrypoint.call.args {
+        let value = match arg.name.as_str() {
+            WORKSPACE => Json::from(evaluator.encode(&Workspace::of(&of.source).call())),
+            RECEIVER_TYPE => asked.parent_name.as_str().into(),
+            // A value of the scalar `JSON` is JSON text.
+            RECEIVER if receiver.is_null() => Json::Null,
+            RECEIVER => receiver.to_string().into(),
+            FUNCTION => asked.name.as_str().into(),
+            ARGS => Json::Object(given.clone()).to_string().into(),
+            _ => match &arg.default_value {
+                Some(text) => serde_json::from_str(text).map_err(broken)?,
+                None => continue,
             },
-            Ok(Json::Null) => Err(broken("no value")),
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err(broken(text)),
-        }
+        };
+        arguments.push((arg.original.clone(), value.to_string()));
     }
+    Ok(arguments)
+}
 
-    /// Its main object.
-    async fn object(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
-        evaluator.invoke(caller, &Node::root(), &self.constructor, Vec::new(), ENGINE).await
+/// The JSON text of the result of a function of `of`, from `text`, the answer of `call`.
+///
+/// # Errors
+/// When the answer is not JSON text.
+pub(crate) fn answer(entrypoint: &EntrypointModule, of: &Module, text: &str) -> Result<String> {
+    let broken = |got: &str| {
+        let shown: String = got.chars().take(80).collect();
+        Fault::user(format!(
+            "the entrypoint `{}` of module `{}` broke the contract \"entrypoint\": expected JSON text from `{}`, got {shown}",
+            entrypoint.name,
+            of.name(),
+            CALL.name
+        ))
+        .with_hint("a result is written as for `returnValue`; of a function without a result it is `null`")
+    };
+    match serde_json::from_str(text) {
+        Ok(Json::String(inner)) => match serde_json::from_str::<Json>(&inner) {
+            Ok(_) => Ok(inner),
+            Err(_) => Err(broken(&inner)),
+        },
+        Ok(Json::Null) => Err(broken("no value")),
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(broken(text)),
     }
 }
 
+/// Its main object.
+async fn object(entrypoint: &EntrypointModule, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
+    evaluator.invoke(caller, &Node::root(), &entrypoint.constructor, Vec::new(), ENGINE).await
+}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::typedef::type_def::{FunctionArg, ObjectDef, ScalarDef, TypeDef, TypeDefKind};
+    use rondel_module_model::typedef::type_def::{FunctionArg, ObjectDef, ScalarDef, TypeDef, TypeDefKind};
 
     fn ty(text: &str) -> TypeDef {
         let (name, optional) = text.strip_suffix('!').map_or((text, true), |name| (name, false));

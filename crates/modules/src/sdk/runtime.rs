@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::Container;
+use rondel_module_model::loaded_module::{Module, Provider};
+use rondel_module_model::source::reference::inside_context;
 use rondel_schema::Registry;
 use rondel_session::{Caller, Evaluator, client};
 
 use crate::module::acting_as::acting_as;
 use crate::module::introspection::schemas_for_code;
-use crate::module::loaded_module::{Module, Provider};
-use crate::source::reference::inside_context;
+use crate::sdk::sdk_module;
 
 /// The runtime of `module`.
 ///
@@ -31,7 +32,7 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             module.name(),
             entrypoint.name
         ))),
-        Provider::Module(sdk) => sdk.runtime(evaluator, &acting_as(caller, module), module).await,
+        Provider::Module(sdk) => sdk_module::runtime(sdk, evaluator, &acting_as(caller, module), module).await,
     };
     module.runtime.get_or_try_init(make).await.cloned()
 }

@@ -6,19 +6,19 @@ use rondel_call::{Call, Literal};
 use rondel_fault::{Fault, Kind as FaultKind, Result};
 use rondel_gql::types::FieldDef;
 use rondel_model::Container;
+use rondel_module_model::loaded_module::{Module, Provider, SdkModule};
+use rondel_module_model::names::field_name;
+use rondel_module_model::sdk_contract::{
+    CONFIG, Contract, FOLDER, INTROSPECTION, OUTPUT, OUTPUT_PATH, RUNTIME, SOURCE, TYPES, takes,
+};
+use rondel_module_model::typedef::type_def::{Function, TypeDef, TypeDefKind};
 use rondel_query::Node;
 use rondel_session::{Caller, Evaluator};
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 
 use crate::module::introspection::introspection;
-use crate::module::loaded_module::{Module, Provider, SdkModule};
 use crate::module::module_schema::ModuleSchema;
-use crate::module::sdk_contract::{
-    CONFIG, Contract, FOLDER, INTROSPECTION, OUTPUT, OUTPUT_PATH, RUNTIME, SOURCE, TYPES, takes,
-};
-use crate::names::field_name;
-use crate::typedef::type_def::{Function, TypeDef, TypeDefKind};
 
 type Arguments = Vec<(Arc<str>, Literal)>;
 
@@ -31,136 +31,129 @@ pub struct SdkArguments {
     pub folder: Option<String>,
 }
 
-impl SdkModule {
-    /// The module of `schema` as the SDK `name`, configured with `config`.
-    ///
-    /// # Errors
-    /// When it has no main object, a function of the wrong signature, or does not accept the
-    /// configuration.
-    pub fn new(schema: &ModuleSchema, name: &str, config: Option<&Map<String, Json>>) -> Result<Self> {
-        let module = schema.module.clone();
-        let find = |function: &str| -> Option<Arc<Function>> {
-            module.main()?.functions.iter().find(|known| known.name == function).cloned()
-        };
-        let contract = match find(TYPES) {
-            None => Contract::EmptyCall,
-            Some(function) => Contract::of_signature(&function).map_err(|came| signature(name, &function, &came))?,
-        };
-        if let (Contract::Typed, Provider::Entrypoint(entrypoint)) = (contract, &module.provider) {
-            return Err(Fault::user(format!(
-                "the SDK `{name}` cannot keep the contract \"{contract}\": its functions are served by the entrypoint `{}`, \
-                 so that processes which it starts speak for the SDK and not for the module being loaded",
-                entrypoint.name
-            ))
-            .with_hint("let `moduleTypes` give a container that registers the types, or the types themselves"));
-        }
-        if let Some(function) = find(RUNTIME) {
-            let fits = function.returns.describe() == "Container!" && takes(&function, &[SOURCE, INTROSPECTION]);
-            if !fits {
-                return Err(signature(
-                    name,
-                    &function,
-                    "(modSource: ModuleSource!, introspectionJson: File!): Container!",
-                ));
-            }
-        }
-        if let Some(arg) =
-            module.main().and_then(|main| main.constructor.clone()).and_then(|c| c.first_required_arg().cloned())
-        {
-            return Err(Fault::user(format!(
-                "the SDK `{name}` cannot be used: its constructor requires `{}`, and an SDK is made without arguments",
-                arg.original
-            ))
-            .with_hint("give the argument a default"));
-        }
-        if let (Some(function), Some(main)) = (find(CONFIG), module.main())
-            && function.returns.describe() != format!("{}!", main.name)
-        {
-            return Err(signature(name, &function, &format!("a result of the type `{}!`", main.name)));
-        }
-        let config = match config.filter(|config| !config.is_empty()) {
-            None => None,
-            Some(config) => Some(configuration(name, find(CONFIG), config)?),
-        };
-        let main = module.main().and_then(|main| schema.types.iter().find(|ty| *ty.name == *main.name).cloned());
-        Ok(Self { module, name: name.to_owned(), contract, constructor: schema.constructor.clone(), main, config })
+/// The module of `schema` as the SDK `name`, configured with `config`.
+///
+/// # Errors
+/// When it has no main object, a function of the wrong signature, or does not accept the
+/// configuration.
+pub fn from_schema(schema: &ModuleSchema, name: &str, config: Option<&Map<String, Json>>) -> Result<SdkModule> {
+    let module = schema.module.clone();
+    let find = |function: &str| -> Option<Arc<Function>> {
+        module.main()?.functions.iter().find(|known| known.name == function).cloned()
+    };
+    let contract = match find(TYPES) {
+        None => Contract::EmptyCall,
+        Some(function) => Contract::of_signature(&function).map_err(|came| signature(name, &function, &came))?,
+    };
+    if let (Contract::Typed, Provider::Entrypoint(entrypoint)) = (contract, &module.provider) {
+        return Err(Fault::user(format!(
+            "the SDK `{name}` cannot keep the contract \"{contract}\": its functions are served by the entrypoint `{}`, \
+             so that processes which it starts speak for the SDK and not for the module being loaded",
+            entrypoint.name
+        ))
+        .with_hint("let `moduleTypes` give a container that registers the types, or the types themselves"));
     }
-
-    /// The container whose entrypoint serves the functions of `of`.
-    ///
-    /// # Errors
-    /// When the SDK does not support runtimes, or its function fails.
-    pub async fn runtime(
-        &self,
-        evaluator: &Arc<Evaluator>,
-        caller: &Arc<Caller>,
-        of: &Arc<Module>,
-    ) -> Result<Container> {
-        if !self.has(RUNTIME) {
-            // Users match on the middle of this text; see docs/protocol.md#functions-of-an-sdk.
-            return Err(Fault::user(format!(
-                "the SDK `{}` of module `{}`: SDK does not support defining and executing functions",
-                self.name,
-                of.name()
-            ))
-            .with_hint(
-                "it has no function `moduleRuntime(modSource: ModuleSource!, introspectionJson: File!): Container!`",
-            ));
+    if let Some(function) = find(RUNTIME) {
+        let fits = function.returns.describe() == "Container!" && takes(&function, &[SOURCE, INTROSPECTION]);
+        if !fits {
+            return Err(signature(name, &function, "(modSource: ModuleSource!, introspectionJson: File!): Container!"));
         }
-        Ok(self.call(evaluator, caller, of, RUNTIME, SdkArguments::default()).await?.get::<Container>()?.clone())
     }
-
-    /// Calls `function` for the module `of`, with those of the known arguments that it has.
-    ///
-    /// # Errors
-    /// When the function fails.
-    pub async fn call(
-        &self,
-        evaluator: &Arc<Evaluator>,
-        caller: &Arc<Caller>,
-        of: &Arc<Module>,
-        function: &str,
-        given: SdkArguments,
-    ) -> Result<Node> {
-        let doing = |e: Fault| {
-            with_guide(e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name())))
-        };
-        let object = self.object(evaluator, caller).await.map_err(doing)?;
-        let field = self.field(function);
-        let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{function}`")))?;
-        let mut args: Arguments = Vec::new();
-        for arg in &field.args {
-            let value = match &*arg.name {
-                SOURCE => Literal::Call(of.source.content().call()),
-                INTROSPECTION => Literal::Call(match &given.introspection {
-                    Some(call) => call.clone(),
-                    None => introspection(evaluator, caller, of).await.map_err(doing)?,
-                }),
-                OUTPUT => Literal::String(OUTPUT_PATH.into()),
-                FOLDER => Literal::String(given.folder.as_deref().unwrap_or_default().into()),
-                _ => continue,
-            };
-            args.push((arg.name.clone(), value));
-        }
-        evaluator.invoke(caller, &object, &field, args, ENGINE).await.map_err(doing)
+    if let Some(arg) =
+        module.main().and_then(|main| main.constructor.clone()).and_then(|c| c.first_required_arg().cloned())
+    {
+        return Err(Fault::user(format!(
+            "the SDK `{name}` cannot be used: its constructor requires `{}`, and an SDK is made without arguments",
+            arg.original
+        ))
+        .with_hint("give the argument a default"));
     }
-
-    fn field(&self, function: &str) -> Option<Arc<FieldDef>> {
-        self.main.as_ref()?.field(function).cloned()
+    if let (Some(function), Some(main)) = (find(CONFIG), module.main())
+        && function.returns.describe() != format!("{}!", main.name)
+    {
+        return Err(signature(name, &function, &format!("a result of the type `{}!`", main.name)));
     }
-
-    /// The main object, configured.
-    async fn object(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
-        let constructor = self.constructor.as_ref();
-        let constructor = constructor.ok_or_else(|| Fault::user("the SDK has no main object"))?;
-        let object = evaluator.invoke(caller, &Node::root(), constructor, Vec::new(), ENGINE).await?;
-        let Some(config) = &self.config else { return Ok(object) };
-        let field = self.field(CONFIG);
-        let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{CONFIG}`")))?;
-        evaluator.invoke(caller, &object, &field, config.clone(), ENGINE).await
-    }
+    let config = match config.filter(|config| !config.is_empty()) {
+        None => None,
+        Some(config) => Some(configuration(name, find(CONFIG), config)?),
+    };
+    let main = module.main().and_then(|main| schema.types.iter().find(|ty| *ty.name == *main.name).cloned());
+    Ok(SdkModule { module, name: name.to_owned(), contract, constructor: schema.constructor.clone(), main, config })
 }
 
+/// The container whose entrypoint serves the functions of `of`.
+///
+/// # Errors
+/// When the SDK does not support runtimes, or its function fails.
+pub async fn runtime(
+    sdk: &SdkModule,
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    of: &Arc<Module>,
+) -> Result<Container> {
+    if !sdk.has(RUNTIME) {
+        // Users match on the middle of this text; see docs/protocol.md#functions-of-an-sdk.
+        return Err(Fault::user(format!(
+            "the SDK `{}` of module `{}`: SDK does not support defining and executing functions",
+            sdk.name,
+            of.name()
+        ))
+        .with_hint(
+            "it has no function `moduleRuntime(modSource: ModuleSource!, introspectionJson: File!): Container!`",
+        ));
+    }
+    Ok(call(sdk, evaluator, caller, of, RUNTIME, SdkArguments::default()).await?.get::<Container>()?.clone())
+}
+
+/// Calls `function` for the module `of`, with those of the known arguments that it has.
+///
+/// # Errors
+/// When the function fails.
+pub async fn call(
+    sdk: &SdkModule,
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    of: &Arc<Module>,
+    function: &str,
+    given: SdkArguments,
+) -> Result<Node> {
+    let doing = |e: Fault| {
+        with_guide(e.context(format!("call `{function}` of the SDK `{}` for module `{}`", sdk.name, of.name())))
+    };
+    let object = object(sdk, evaluator, caller).await.map_err(doing)?;
+    let field = field(sdk, function);
+    let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{function}`")))?;
+    let mut args: Arguments = Vec::new();
+    for arg in &field.args {
+        let value = match &*arg.name {
+            SOURCE => Literal::Call(of.source.content().call()),
+            INTROSPECTION => Literal::Call(match &given.introspection {
+                Some(call) => call.clone(),
+                None => introspection(evaluator, caller, of).await.map_err(doing)?,
+            }),
+            OUTPUT => Literal::String(OUTPUT_PATH.into()),
+            FOLDER => Literal::String(given.folder.as_deref().unwrap_or_default().into()),
+            _ => continue,
+        };
+        args.push((arg.name.clone(), value));
+    }
+    evaluator.invoke(caller, &object, &field, args, ENGINE).await.map_err(doing)
+}
+
+fn field(sdk: &SdkModule, function: &str) -> Option<Arc<FieldDef>> {
+    sdk.main.as_ref()?.field(function).cloned()
+}
+
+/// The main object, configured.
+async fn object(sdk: &SdkModule, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
+    let constructor = sdk.constructor.as_ref();
+    let constructor = constructor.ok_or_else(|| Fault::user("the SDK has no main object"))?;
+    let object = evaluator.invoke(caller, &Node::root(), constructor, Vec::new(), ENGINE).await?;
+    let Some(config) = &sdk.config else { return Ok(object) };
+    let field = field(sdk, CONFIG);
+    let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{CONFIG}`")))?;
+    evaluator.invoke(caller, &object, &field, config.clone(), ENGINE).await
+}
 /// Adds a hint to the guide for SDK authors, unless the fault has a hint.
 pub fn with_guide(fault: Fault) -> Fault {
     if !fault.hints().is_empty() || fault.kind() != FaultKind::User {

@@ -6,12 +6,12 @@ use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, EgressScope, Fs, FsOp, Snapshot};
+use rondel_module_model::config::module_config::{ConfigFormat, DAGGER_JSON};
+use rondel_module_model::source::git_origin::{GitOrigin, ReferenceParts};
 use rondel_ports::git::{Reference, References, is_commit};
 use rondel_session::{Caller, client};
 use rondel_surface::git;
 
-use crate::config::module_config::{ConfigFormat, DAGGER_JSON};
-use crate::source::git_origin::{GitOrigin, ReferenceParts};
 use crate::source::resolve_options::ResolveOptions;
 use crate::source::vanity;
 

@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::EgressScope;
+use rondel_module_model::source::git_origin::{GitOrigin, server};
+use rondel_module_model::source::module_source::{ModuleSource, SourceKind};
 use rondel_session::{Caller, Client, ResolverContext, client};
+use rondel_surface::egress_seal;
 
 use crate::caller::with_client;
-use crate::source::git_origin::{GitOrigin, server};
-use crate::source::module_source::{ModuleSource, SourceKind};
 
 /// The referrer of an address: the configuration that names it, or the code that declares it as a
 /// default.
@@ -47,7 +48,7 @@ impl Referrer {
     /// A configuration in the repository `git`. `None` for a directory of the API, whose content
     /// may come from anywhere.
     pub(crate) fn in_repository(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
-        match git.filter(|git| git.egress(me) == EgressScope::Anywhere) {
+        match git.filter(|git| egress_seal::sealed(me, &git.url, &git.seal) == EgressScope::Anywhere) {
             Some(git) => Self::Repository(git.clone()),
             None => Self::Untrusted,
         }

@@ -1,17 +1,20 @@
 //! Reloading sources after an edit of their configuration: files that now belong to them, and
 //! modules that they refer to.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rondel_fault::Result;
+use rondel_fault::{Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::{AbsPath, Fs, FsOp};
-use rondel_session::{Caller, client};
+use rondel_module_model::config::provider_ref::ProviderRef;
+use rondel_module_model::source::module_source::{ModuleSource, SourceKind};
+use rondel_module_model::source::provider_location::{
+    ReferenceLocation, locate_provider, provider_not_found, resolving_provider,
+};
+use rondel_module_model::source::reference::context_patterns;
+use rondel_session::{Caller, Client, client};
 
-use crate::config::provider_ref::ProviderRef;
-use crate::source::module_source::{ModuleSource, SourceKind};
-use crate::source::provider_location::{ReferenceLocation, locate_provider, provider_not_found, resolving_provider};
-use crate::source::reference::context_patterns;
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
 use crate::source::resolve_source::{SourceRequest, SourceResolver};
@@ -39,7 +42,7 @@ impl SourceResolver {
             SourceKind::Local => {
                 exclude.push(".git".into());
                 let filter = Filter { include, exclude, gitignore: true };
-                ops.import_dir(&me.op_cx, source.host_directory(me)?, &filter).await
+                ops.import_dir(&me.op_cx, host_directory(me, source)?, &filter).await
             }
             _ => {
                 let filter = Filter { include, exclude, gitignore: false };
@@ -79,7 +82,7 @@ impl SourceResolver {
                 .await
             }
             ReferenceLocation::Inside(root) if source.kind == SourceKind::Local => {
-                let root = source.host_directory(me)?.join(root);
+                let root = host_directory(me, source)?.join(root);
                 self.local(caller, SourceRequest::tool(root)).await
             }
             ReferenceLocation::Inside(root) => {
@@ -97,4 +100,23 @@ impl SourceResolver {
         }
         Ok(found)
     }
+}
+
+/// The context directory of `source` on the client's machine.
+///
+/// # Errors
+/// When this engine did not find the module there. A process in a container can write any ID, and
+/// could otherwise read any directory of the machine.
+pub(crate) fn host_directory<'a>(me: &Client, source: &'a ModuleSource) -> Result<&'a Path> {
+    // Comparing MACs of the seals reveals nothing about the seals by its timing.
+    let want = me.services.host_seal(&source.host).to_string();
+    let [given, want] = [&*source.host_seal, &want].map(|text| me.services.mac(text.as_bytes()));
+    if given != want {
+        return Err(Fault::denied(format!(
+            "cannot read files of module `{}` on the machine: its ID was not made by this engine",
+            source.name()
+        ))
+        .with_hint("load the module again by its path"));
+    }
+    Ok(Path::new(&source.host))
 }

@@ -1,9 +1,9 @@
 //! Options of resolving a reference to a module.
 
 use rondel_model::EgressScope;
+use rondel_module_model::config::module_config::DependencyConfig;
+use rondel_module_model::config::provider_ref::ProviderRef;
 
-use crate::config::module_config::DependencyConfig;
-use crate::config::provider_ref::ProviderRef;
 use crate::source::referrer::Referrer;
 
 /// Options of resolving a reference to a module.

@@ -8,18 +8,18 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, TreePath};
 use rondel_model::{AbsPath, Directory, Fs, FsOp};
+use rondel_module_model::config::module_config::{ConfigFormat, DAGGER_JSON, DependencyConfig, ModuleConfig};
+use rondel_module_model::source::dependency::{ResolveError, Unresolved};
+use rondel_module_model::source::git_origin::GitOrigin;
+use rondel_module_model::source::module_source::{Dependency, ModuleSource, SourceKind, SourceRole};
+use rondel_module_model::source::provider_location::{
+    ReferenceLocation, is_remote, locate_provider, provider_not_found, resolving_provider,
+};
+use rondel_module_model::source::reference::{ReferenceKind, classify, context_patterns, inside_context};
 use rondel_session::{Caller, Client, client};
 
 use crate::bounded_cache::BoundedCache;
-use crate::config::module_config::{ConfigFormat, DAGGER_JSON, DependencyConfig, ModuleConfig};
-use crate::source::dependency::{ResolveError, Unresolved};
-use crate::source::git_origin::GitOrigin;
 use crate::source::git_source;
-use crate::source::module_source::{Dependency, ModuleSource, SourceKind, SourceRole};
-use crate::source::provider_location::{
-    ReferenceLocation, is_remote, locate_provider, provider_not_found, resolving_provider,
-};
-use crate::source::reference::{ReferenceKind, classify, context_patterns, inside_context};
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
 

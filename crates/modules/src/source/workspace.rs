@@ -11,9 +11,8 @@ use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Fs, Snapshot};
-
-use crate::source::module_source::ModuleSource;
-use crate::source::reference::inside_context;
+use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::reference::inside_context;
 
 /// The internal field that gives a workspace from its parts.
 pub const FIELD: &str = "_workspace";

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource};
+use rondel_model::git_address::{Scheme, scheme};
 use rondel_model::{AbsPath, SecretRef, SocketRef};
 use rondel_ports::git::{Reference, References};
 use rondel_ports::secrets::Plaintext;
 use rondel_session::secrets::ProvidedSecret;
 use rondel_session::{Caller, Client, ClientLink, GitRemoteRefs, client};
 
-use crate::git::address::{Scheme, scheme};
 use crate::git::netrc;
 use crate::host_socket;
 

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec, Literal};
+use rondel_call::{Call, CallSpec, EGRESS_SEAL, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{ImageOp, ImportOp, TreePath};
 use rondel_model::{Container, EgressScope, File, Fs, Platform, Value};
 use rondel_ops::{OpContext, RegistryImage};
 use rondel_query::{Node, Outcome};
+use rondel_session::client::ops_and_context;
 use rondel_session::{Args, ResolverContext, client};
+use rondel_surface::{Surface, egress_seal};
 
 use super::value::{TYPE, changed, of, value};
 use crate::image_store::ImageStore;
 use crate::types::directory;
 use crate::{credentials, dockerfile, entitlement_seal, image_config, inputs};
-use rondel_session::client::ops_and_context;
-use rondel_surface::{Surface, egress_seal};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
@@ -47,7 +47,7 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     }
     if let EgressScope::Anywhere = egress_seal::of(&args, &args.str("address")?) {
         let seal = egress_seal::seal(client(&cx.caller), &pinned.to_string());
-        spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
+        spec = spec.arg(EGRESS_SEAL, Literal::String(seal));
     }
     // IDENTITY: the digest identifies the image, whatever the tag and the client.
     let rebind = Some(Call::new(node.call.clone(), spec));

@@ -5,4 +5,4 @@ pub mod default_value;
 pub mod external_types;
 pub mod link_types;
 pub mod type_def;
-pub(crate) mod types_json;
+pub mod types_json;

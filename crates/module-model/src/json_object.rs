@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use crate::json::kind_of;
 
 /// The object at `place` in a JSON document.
-pub(crate) struct JsonObject {
+pub struct JsonObject {
     /// The keys from the root of the document, joined by dots.
     place: String,
     map: Map<String, Json>,
@@ -19,12 +19,12 @@ impl JsonObject {
     ///
     /// # Errors
     /// When it is no JSON object.
-    pub(crate) fn parse(text: &str) -> serde_json::Result<Self> {
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text).map(Self::of)
     }
 
     /// A root object.
-    pub(crate) fn of(map: Map<String, Json>) -> Self {
+    pub fn of(map: Map<String, Json>) -> Self {
         Self { place: String::new(), map }
     }
 
@@ -32,7 +32,7 @@ impl JsonObject {
     ///
     /// # Errors
     /// When it has another type.
-    pub(crate) fn get<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
+    pub fn get<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
         let of = |place: &str, e: serde_json::Error| Fault::user(format!("`{place}`: {e}"));
         self.read(key, |place, value| serde_json::from_value(value.clone()).map_err(|e| of(place, e)))
     }
@@ -41,7 +41,7 @@ impl JsonObject {
     ///
     /// # Errors
     /// When it is no list, or `read` fails.
-    pub(crate) fn list<T>(&self, key: &str, read: impl Fn(&str, &Json) -> Result<T>) -> Result<Vec<T>> {
+    pub fn list<T>(&self, key: &str, read: impl Fn(&str, &Json) -> Result<T>) -> Result<Vec<T>> {
         self.read(key, |place, value| match value {
             Json::Array(items) => items.iter().map(|item| read(place, item)).collect(),
             other => Err(unexpected(place, other, "a list")),
@@ -52,7 +52,7 @@ impl JsonObject {
     ///
     /// # Errors
     /// When `read` fails.
-    pub(crate) fn read<T: Default>(&self, key: &str, read: impl FnOnce(&str, &Json) -> Result<T>) -> Result<T> {
+    pub fn read<T: Default>(&self, key: &str, read: impl FnOnce(&str, &Json) -> Result<T>) -> Result<T> {
         let place = if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) };
         match self.map.get(key) {
             None | Some(Json::Null) => Ok(T::default()),
@@ -62,7 +62,7 @@ impl JsonObject {
 }
 
 /// A value that is either a string or an object.
-pub(crate) enum StringOrObject {
+pub enum StringOrObject {
     /// A string.
     String(String),
     /// An object.
@@ -74,7 +74,7 @@ impl StringOrObject {
     ///
     /// # Errors
     /// When it is neither a string nor an object.
-    pub(crate) fn of(place: &str, value: &Json) -> Result<Self> {
+    pub fn of(place: &str, value: &Json) -> Result<Self> {
         match value {
             Json::String(text) => Ok(Self::String(text.clone())),
             other => object(place, other, "a string or an object").map(Self::Object),
@@ -86,7 +86,7 @@ impl StringOrObject {
 ///
 /// # Errors
 /// When it is no object. The message says what was `expected`.
-pub(crate) fn object(place: &str, value: &Json, expected: &str) -> Result<JsonObject> {
+pub fn object(place: &str, value: &Json, expected: &str) -> Result<JsonObject> {
     match value {
         Json::Object(map) => Ok(JsonObject { place: place.to_owned(), map: map.clone() }),
         other => Err(unexpected(place, other, expected)),

@@ -14,16 +14,19 @@ pub const CLIENT: &str = "generateClient";
 /// The function that lists the host files needed to generate a client.
 pub const CLIENT_FILES: &str = "requiredClientGenerationFiles";
 /// The function that makes a runtime.
-pub(crate) const RUNTIME: &str = "moduleRuntime";
+pub const RUNTIME: &str = "moduleRuntime";
 /// The function that receives the configuration.
-pub(crate) const CONFIG: &str = "withConfig";
-/// The arguments of these functions.
-pub(crate) const SOURCE: &str = "modSource";
-pub(crate) const INTROSPECTION: &str = "introspectionJson";
-pub(crate) const OUTPUT: &str = "outputFilePath";
-pub(crate) const FOLDER: &str = "outputDir";
+pub const CONFIG: &str = "withConfig";
+/// The argument that has the module's source.
+pub const SOURCE: &str = "modSource";
+/// The argument that has the introspection of the API that the module sees.
+pub const INTROSPECTION: &str = "introspectionJson";
+/// The argument that has the file for the ID of the types.
+pub const OUTPUT: &str = "outputFilePath";
+/// The argument that has the directory for the files of a client.
+pub const FOLDER: &str = "outputDir";
 /// Their types, without the non-null mark: an SDK may accept null.
-pub(crate) const ARGUMENTS: &[(&str, &str)] =
+pub const ARGUMENTS: &[(&str, &str)] =
     &[(SOURCE, "ModuleSource"), (INTROSPECTION, "File"), (OUTPUT, "String"), (FOLDER, "String")];
 /// The file to which a types container writes the ID.
 pub const OUTPUT_PATH: &str = "/module-typedefs.json";

@@ -4,14 +4,12 @@
 //! call, a selection of the internal field `_moduleSource`, contains all of it. So the ID of
 //! anything that a module made can be loaded later without the host.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
-use rondel_session::Client;
 use rondel_version::View;
 
 use crate::config::module_config::ModuleConfig;
@@ -177,25 +175,6 @@ impl ModuleSource {
             ..self.clone()
         }
     }
-
-    /// The context directory on the client's machine.
-    ///
-    /// # Errors
-    /// When this engine did not find the module there. A process in a container can write any ID,
-    /// and could otherwise read any directory of the machine.
-    pub fn host_directory(&self, me: &Client) -> Result<&Path> {
-        // Comparing MACs of the seals reveals nothing about the seals by its timing.
-        let want = me.services.host_seal(&self.host).to_string();
-        let [given, want] = [&*self.host_seal, &want].map(|text| me.services.mac(text.as_bytes()));
-        if given != want {
-            return Err(Fault::denied(format!(
-                "cannot read files of module `{}` on the machine: its ID was not made by this engine",
-                self.name()
-            ))
-            .with_hint("load the module again by its path"));
-        }
-        Ok(Path::new(&self.host))
-    }
 }
 
 impl Dependency {
@@ -216,7 +195,7 @@ impl Dependency {
     }
 
     /// The dependency without its place.
-    pub(crate) fn content(&self) -> Self {
+    pub fn content(&self) -> Self {
         match self {
             Dependency::Found(source) => Dependency::Found(Arc::new(source.content())),
             // Reasons contain places.

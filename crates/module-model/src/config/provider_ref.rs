@@ -1,7 +1,7 @@
 //! References to providers: the SDK or entrypoint of a module, as a configuration names it.
 
 use rondel_fault::{Fault, Result};
-use rondel_surface::git;
+use rondel_model::git_address as git;
 
 use crate::config::module_config::{DAGGER_MODULE_TOML, EntrypointConfig, ModuleConfig};
 

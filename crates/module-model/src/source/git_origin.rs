@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use rondel_model::{Directory, EgressScope, Fs, Platform, Snapshot};
-use rondel_session::Client;
-use rondel_surface::{egress_seal, git};
+use rondel_model::git_address::is_git;
+use rondel_model::{Directory, Fs, Platform, Snapshot};
 
 /// Hosts whose repositories always have an owner and a name.
 const TWO_PARTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "gitea.com"];
@@ -45,7 +44,7 @@ impl GitOrigin {
     /// The address as it was written, or the URL of the repository when that is elsewhere.
     pub fn clone_address(&self) -> &str {
         // An address without a scheme has no port that could be taken for a path.
-        let written = match self.clone_ref.contains("://") || git::is_git(&self.clone_ref) {
+        let written = match self.clone_ref.contains("://") || is_git(&self.clone_ref) {
             true => plain(&self.clone_ref),
             false => plain(&format!("https://{}", self.clone_ref)),
         };
@@ -77,11 +76,6 @@ impl GitOrigin {
         let slash = if root.is_empty() { "" } else { "/" };
         format!("{}{slash}{root}@{}", self.clone_ref, self.version)
     }
-
-    /// The egress scope of connections to the repository.
-    pub(crate) fn egress(&self, me: &Client) -> EgressScope {
-        egress_seal::sealed(me, &self.url, &self.seal)
-    }
 }
 
 /// Host and path of an address, without scheme, user and `.git`.
@@ -94,20 +88,21 @@ fn plain(address: &str) -> String {
 
 /// The parts of a reference to a module in a repository.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ReferenceParts<'a> {
+pub struct ReferenceParts<'a> {
     /// Scheme, user and host, with the separator before the path.
-    pub(crate) server: &'a str,
+    pub server: &'a str,
     /// The segments of the path.
-    pub(crate) path: Vec<&'a str>,
+    pub path: Vec<&'a str>,
     /// The version after the last `@`.
-    pub(crate) version: Option<&'a str>,
+    pub version: Option<&'a str>,
 }
 
 impl<'a> ReferenceParts<'a> {
-    pub(crate) fn of(reference: &'a str) -> Self {
+    /// Splits a reference.
+    pub fn of(reference: &'a str) -> Self {
         let start = match reference.split_once("://") {
             Some((scheme, rest)) => scheme.len() + 3 + rest.find('/').map_or(rest.len(), |at| at + 1),
-            None if git::is_git(reference) => reference.find(':').map_or(0, |at| at + 1),
+            None if is_git(reference) => reference.find(':').map_or(0, |at| at + 1),
             None => reference.find('/').map_or(reference.len(), |at| at + 1),
         };
         let (server, path) = reference.split_at(start);
@@ -119,7 +114,7 @@ impl<'a> ReferenceParts<'a> {
     }
 
     /// The repositories that the reference may mean, with the folder in each.
-    pub(crate) fn candidates(&self) -> Vec<(String, String)> {
+    pub fn candidates(&self) -> Vec<(String, String)> {
         let host = self.server.trim_end_matches(['/', ':']);
         let host = host.rsplit(['/', '@']).next().unwrap_or_default();
         let explicit = self.path.iter().position(|part| part.ends_with(".git")).map(|at| at + 1);
@@ -132,12 +127,12 @@ impl<'a> ReferenceParts<'a> {
     }
 
     /// Splits the path into the address of the repository and the folder in it.
-    pub(crate) fn split(&self, at: usize) -> (String, String) {
+    pub fn split(&self, at: usize) -> (String, String) {
         (format!("{}{}", self.server, self.path[..at].join("/")), self.path[at..].join("/"))
     }
 
     /// The host that may have a page for vanity import paths.
-    pub(crate) fn vanity_host(&self) -> Option<&'a str> {
+    pub fn vanity_host(&self) -> Option<&'a str> {
         let host = self.server.strip_prefix("https://").unwrap_or(self.server).trim_end_matches('/');
         let plain = !host.is_empty() && !host.contains(['/', '@']) && self.server.ends_with('/');
         let explicit = self.path.iter().any(|part| part.ends_with(".git"));
@@ -146,7 +141,7 @@ impl<'a> ReferenceParts<'a> {
 }
 
 /// Scheme, user and host of a reference, as they are written.
-pub(crate) fn server(reference: &str) -> &str {
+pub fn server(reference: &str) -> &str {
     ReferenceParts::of(reference).server
 }
 

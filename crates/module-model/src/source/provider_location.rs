@@ -7,12 +7,12 @@ use crate::config::provider_ref::ProviderRef;
 use crate::source::reference::{ReferenceKind, classify, inside_context};
 
 /// The context of an error while the provider is resolved.
-pub(crate) fn resolving_provider(module: &str, sdk: &ProviderRef) -> String {
+pub fn resolving_provider(module: &str, sdk: &ProviderRef) -> String {
     format!("find the {} `{}` of module `{module}`", sdk.word, sdk.written)
 }
 
 /// The error that the provider does not exist.
-pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
+pub fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
     let ProviderRef { word, written: sdk, .. } = sdk;
     if *word != ProviderRef::sdk("").word {
         return Fault::user(format!("the {word} `{sdk}` of module `{module}` is no folder with a module"))
@@ -27,7 +27,7 @@ pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
 }
 
 /// Whether a reference is a remote address, in a place where folders cannot be checked.
-pub(crate) fn is_remote(reference: &str, pin: &str) -> bool {
+pub fn is_remote(reference: &str, pin: &str) -> bool {
     match classify(reference, pin) {
         ReferenceKind::Git => true,
         ReferenceKind::Either => reference.split_once('/').is_some_and(|(host, _)| host.contains('.')),
@@ -36,7 +36,7 @@ pub(crate) fn is_remote(reference: &str, pin: &str) -> bool {
 }
 
 /// The location of a module that another one refers to.
-pub(crate) enum ReferenceLocation {
+pub enum ReferenceLocation {
     /// A folder of the same context directory.
     Inside(String),
     /// A git repository.
@@ -44,7 +44,7 @@ pub(crate) enum ReferenceLocation {
 }
 
 /// The location of the provider of a module in the folder `root`.
-pub(crate) fn locate_provider(module: &str, sdk: &ProviderRef, root: &str) -> Result<ReferenceLocation> {
+pub fn locate_provider(module: &str, sdk: &ProviderRef, root: &str) -> Result<ReferenceLocation> {
     let ProviderRef { word, written, reference, pin } = sdk;
     if reference.starts_with('/') {
         return Err(Fault::user(format!("the path of the {word} `{written}` of module `{module}` is absolute"))

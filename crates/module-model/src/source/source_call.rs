@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec, Literal};
+use rondel_call::{Call, CallSpec, EGRESS_SEAL, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::AbsPath;
-use rondel_surface::egress_seal::SEAL;
 
 use crate::config::module_config::{ConfigFormat, ModuleConfig};
 use crate::source::dependency::Unresolved;
@@ -40,7 +39,7 @@ impl ModuleSource {
             None => spec,
         };
         let spec = match self.git.as_ref().filter(|git| !git.seal.is_empty()) {
-            Some(git) => spec.arg(SEAL, Literal::String(git.seal.clone())),
+            Some(git) => spec.arg(EGRESS_SEAL, Literal::String(git.seal.clone())),
             None => spec,
         };
         let spec = match self.config.format {
@@ -100,7 +99,9 @@ impl ModuleSource {
                 _ => SourceKind::Local,
             },
             git: get("git")
-                .map(|git| origin(git, text(SEAL).unwrap_or_default()).ok_or_else(|| damaged("git")).map(Arc::new))
+                .map(|git| {
+                    origin(git, text(EGRESS_SEAL).unwrap_or_default()).ok_or_else(|| damaged("git")).map(Arc::new)
+                })
                 .transpose()?,
             snapshot: layers.into(),
             base: AbsPath::new(&text("base")?),

@@ -127,7 +127,7 @@ struct DeclaredMember {
 }
 
 /// Looks up a type that the document does not declare.
-pub(crate) type FindExternalType<'a> = &'a dyn Fn(&str) -> Option<ExternalType>;
+pub type FindExternalType<'a> = &'a dyn Fn(&str) -> Option<ExternalType>;
 
 fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(d).map(Some)
@@ -137,7 +137,7 @@ fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
 ///
 /// # Errors
 /// When it is no such document, or a declaration is invalid.
-pub(crate) fn read(text: &str, view: View, foreign: FindExternalType<'_>) -> Result<ModuleTypes> {
+pub fn read(text: &str, view: View, foreign: FindExternalType<'_>) -> Result<ModuleTypes> {
     // An array is refused: serde would take its items for the fields in order.
     if !text.trim_start().starts_with('{') {
         let what = if text.trim().is_empty() { "it is empty" } else { "it is no JSON object" };

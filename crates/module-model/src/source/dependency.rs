@@ -17,18 +17,18 @@ pub struct Unresolved {
 
 impl Unresolved {
     /// The dependency as an argument of the call that gives the dependent's source.
-    pub(crate) fn literal(&self) -> Literal {
+    pub fn literal(&self) -> Literal {
         let texts = [self.name.clone(), self.why.full_message()].map(|text| Literal::String(text.into()));
         Literal::List(texts.into())
     }
 
     /// The unresolved `dependency`, under its name in the configuration.
-    pub(crate) fn new(dependency: &DependencyConfig, why: Fault) -> Self {
+    pub fn new(dependency: &DependencyConfig, why: Fault) -> Self {
         Self { name: dependency.called().to_owned(), why }
     }
 
     /// Reads what [`Unresolved::literal`] gives.
-    pub(crate) fn read(literal: &Literal) -> Option<Self> {
+    pub fn read(literal: &Literal) -> Option<Self> {
         let Literal::List(texts) = literal else { return None };
         match &texts[..] {
             [Literal::String(name), Literal::String(why)] => {
@@ -40,7 +40,7 @@ impl Unresolved {
 }
 
 /// Why a source was not found.
-pub(crate) enum ResolveError {
+pub enum ResolveError {
     /// The module depends on itself. None of the modules in the cycle can be loaded.
     Cycle(Fault),
     /// Any other reason. Dependents can be used without the module.
@@ -49,7 +49,7 @@ pub(crate) enum ResolveError {
 
 impl ResolveError {
     /// Adds what was attempted.
-    pub(crate) fn context(self, doing: String) -> Self {
+    pub fn context(self, doing: String) -> Self {
         match self {
             ResolveError::Cycle(fault) => ResolveError::Cycle(fault.context(doing)),
             ResolveError::Other(fault) => ResolveError::Other(fault.context(doing)),
@@ -60,7 +60,7 @@ impl ResolveError {
     ///
     /// # Errors
     /// When its dependent cannot be used either: on a cycle or on cancellation.
-    pub(crate) fn tolerated(self) -> Result<Fault, Self> {
+    pub fn tolerated(self) -> Result<Fault, Self> {
         match self {
             ResolveError::Other(fault) if fault.kind() != Kind::Cancelled => Ok(fault),
             other => Err(other),
@@ -68,7 +68,7 @@ impl ResolveError {
     }
 
     /// The error to report to the caller.
-    pub(crate) fn fault(self) -> Fault {
+    pub fn fault(self) -> Fault {
         match self {
             ResolveError::Cycle(fault) | ResolveError::Other(fault) => fault,
         }

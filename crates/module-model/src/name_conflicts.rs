@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 
 use crate::config::module_config::DAGGER_JSON;
-use crate::module::loaded_module::Module;
+use crate::loaded_module::Module;
 
 /// Checks that `module` can be served beside `others`. Returns whether it is one of them.
 ///
@@ -57,5 +57,56 @@ fn shared(one: &Module, other: &Module) -> Option<String> {
         Some(name) => Some(format!("the type `{name}`")),
         None => (one.constructor_name() == other.constructor_name())
             .then(|| format!("the constructor `{}`", one.constructor_name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_digest::Digest;
+    use rondel_model::{AbsPath, Snapshot};
+
+    use super::*;
+    use crate::config::module_config::ModuleConfig;
+    use crate::loaded_module::Provider;
+    use crate::source::module_source::{ModuleSource, SourceKind, SourceRole};
+
+    fn module(implementation: &[u8]) -> Arc<Module> {
+        let text = "{\"name\": \"bar\"}";
+        let source = ModuleSource {
+            kind: SourceKind::Dir,
+            snapshot: Snapshot::empty(),
+            base: AbsPath::root(),
+            root: String::new(),
+            host: String::new(),
+            host_seal: "".into(),
+            git: None,
+            config: ModuleConfig::parse(text, "x").expect("parses"),
+            config_text: text.into(),
+            renamed: None,
+            dependencies: Vec::new(),
+            sdk: None,
+            role: SourceRole::Module,
+        };
+        Arc::new(Module {
+            implementation: Digest::of_bytes(implementation),
+            source: Arc::new(source),
+            view: rondel_version::ENGINE,
+            types: Arc::default(),
+            dependencies: Vec::new(),
+            broken: Vec::new(),
+            provider: Provider::None,
+            runtime: Arc::default(),
+        })
+    }
+
+    #[test]
+    fn the_same_name_twice() {
+        let served = [module(b"one")];
+        assert_eq!(check(&served[0], served.iter()).ok(), Some(true));
+        let error = check(&module(b"other"), served.iter()).map_err(|e| e.to_string());
+        assert_eq!(
+            error,
+            Err("module bar (source: directory ``) already exists with different source directory ``".into())
+        );
     }
 }

@@ -9,12 +9,11 @@ use rondel_gql::types::{FieldDef, Schema, TypeDef as GraphqlType};
 use rondel_model::Container;
 use rondel_query::Node;
 use rondel_sdk::Sdk;
-use rondel_session::ActingModule;
 use rondel_version::View;
 use tokio::sync::OnceCell;
 
-use crate::module::sdk_contract::{Contract, TYPES};
 use crate::names::field_name;
+use crate::sdk_contract::{Contract, TYPES};
 use crate::source::module_source::{ModuleSource, SourceRole};
 use crate::typedef::external_types::{self, ExternalType};
 use crate::typedef::type_def::{CachePolicy, Function, ModuleTypes, ObjectDef};
@@ -40,8 +39,10 @@ pub struct Module {
     pub broken: Vec<(String, Fault)>,
     /// The identity of the module's behaviour. Modules with equal implementations share results.
     pub implementation: Digest,
-    pub(crate) provider: Provider,
-    pub(crate) runtime: Arc<OnceCell<Container>>,
+    /// What makes its runtime and registers its types.
+    pub provider: Provider,
+    /// The container that serves its functions, once it was made.
+    pub runtime: Arc<OnceCell<Container>>,
 }
 
 /// What makes the runtime of a module and registers its types.
@@ -78,11 +79,11 @@ pub struct SdkModule {
     /// The contract by which it registers types.
     pub contract: Contract,
     /// The field of the root type that constructs its main object.
-    pub(crate) constructor: Option<Arc<FieldDef>>,
+    pub constructor: Option<Arc<FieldDef>>,
     /// The GraphQL type of its main object.
-    pub(crate) main: Option<Arc<GraphqlType>>,
+    pub main: Option<Arc<GraphqlType>>,
     /// The arguments of `withConfig`, if it is configured.
-    pub(crate) config: Option<Vec<(Arc<str>, Literal)>>,
+    pub config: Option<Vec<(Arc<str>, Literal)>>,
 }
 
 /// A module as another module's entrypoint.
@@ -92,13 +93,13 @@ pub struct EntrypointModule {
     /// The reference in the other module's configuration.
     pub name: String,
     /// The field of the root type that constructs its main object.
-    pub(crate) constructor: Arc<FieldDef>,
+    pub constructor: Arc<FieldDef>,
     /// The field that registers types.
-    pub(crate) types: Arc<FieldDef>,
+    pub types: Arc<FieldDef>,
     /// The type of its main object.
-    pub(crate) main: Arc<ObjectDef>,
+    pub main: Arc<ObjectDef>,
     /// The function that serves function calls.
-    pub(crate) call: Arc<Function>,
+    pub call: Arc<Function>,
 }
 
 /// An object of a module: its type, and its state as the module's code returned it, private fields
@@ -122,6 +123,17 @@ pub struct ModuleValue {
     pub loaded: Option<Arc<Module>>,
 }
 
+/// A module that is served to a client.
+#[derive(Clone)]
+pub struct ServedModule {
+    /// The module.
+    pub module: Arc<Module>,
+    /// Whether its constructor is a field of the root type.
+    pub constructor: bool,
+    /// Whether the functions of its main object are fields of the root type.
+    pub entrypoint: bool,
+}
+
 /// How long and where results of a function may be reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultLifetime {
@@ -142,17 +154,6 @@ impl Module {
     /// The call that gives it.
     pub fn call(&self) -> Arc<Call> {
         Call::new(Some(self.source.call()), CallSpec::new("Module", FIELD))
-    }
-
-    /// The module as exec scopes record it.
-    pub fn acting_module(self: &Arc<Self>) -> ActingModule {
-        ActingModule {
-            view: self.view,
-            implementation: self.implementation,
-            call: self.call(),
-            source: self.source.place().into(),
-            module: self.clone(),
-        }
     }
 
     /// The SDK as the module's configuration names it.
@@ -235,12 +236,12 @@ impl SdkModule {
 
 impl Module {
     /// The module without its types, as its SDK sees it.
-    pub(crate) fn partial(&self) -> Module {
+    pub fn partial(&self) -> Module {
         self.of_source(self.source.as_ref().clone())
     }
 
     /// The module with another source and without its types.
-    pub(crate) fn of_source(&self, source: ModuleSource) -> Module {
+    pub fn of_source(&self, source: ModuleSource) -> Module {
         Module {
             source: Arc::new(source),
             view: self.view,
@@ -261,7 +262,7 @@ impl Module {
     }
 
     /// The modules whose types those of this module mention, and this module last.
-    pub(crate) fn with_dependencies(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<> {
+    pub fn with_dependencies(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<> {
         self.dependencies.clone().into_iter().chain([self.clone()])
     }
 }

@@ -119,7 +119,11 @@ pub struct GeneratedClient {
 }
 
 impl SdkConfig {
-    pub(crate) fn read(place: &str, value: &Json) -> Result<Self> {
+    /// Reads the value at `place` of a configuration.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn read(place: &str, value: &Json) -> Result<Self> {
         Ok(match StringOrObject::of(place, value)? {
             StringOrObject::String(source) => Self { source, ..Self::default() },
             StringOrObject::Object(keys) => Self {
@@ -133,13 +137,17 @@ impl SdkConfig {
     }
 
     /// An SDK without a name counts as absent.
-    pub(crate) fn is_named(&self) -> bool {
+    pub fn is_named(&self) -> bool {
         !self.source.is_empty()
     }
 }
 
 impl EntrypointConfig {
-    pub(crate) fn read(place: &str, value: &Json) -> Result<Self> {
+    /// Reads the value at `place` of a configuration.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn read(place: &str, value: &Json) -> Result<Self> {
         let keys = object(place, value, "an object")?;
         Ok(Self { kind: keys.get("kind")?, source: keys.get("source")? })
     }
@@ -173,7 +181,7 @@ impl DependencyConfig {
 
 impl ModuleConfig {
     /// Reads the keys that both formats have.
-    pub(crate) fn of(keys: &JsonObject) -> Result<Self> {
+    pub fn of(keys: &JsonObject) -> Result<Self> {
         let sdk = keys.read("sdk", |place, value| SdkConfig::read(place, value).map(Some))?;
         Ok(Self {
             name: keys.get("name")?,
@@ -204,7 +212,11 @@ impl ModuleConfig {
         if self.source.is_empty() { "." } else { &self.source }
     }
 
-    pub(crate) fn check_paths(&self) -> Result<()> {
+    /// Checks that the paths stay inside of the context directory.
+    ///
+    /// # Errors
+    /// When a path is absolute or leaves it.
+    pub fn check_paths(&self) -> Result<()> {
         let source = &self.source;
         if source.starts_with('/') {
             return Err(Fault::user(format!("source path \"{source}\" is absolute")));
