@@ -7,12 +7,14 @@
 //! edges translate. Inside a crate, narrow error enums are preferred; they become a `Fault` where
 //! they leave the crate.
 
+mod nearest;
 mod sync;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use nearest::nearest;
 pub use sync::{lock, read_lock, write_lock};
 
 /// The result of everything that can fail across a crate border.
