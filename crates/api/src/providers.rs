@@ -92,6 +92,28 @@ pub fn check(uri: &str) -> Result<()> {
 /// When the provider is unknown, or has no such secret, or the secret is larger than
 /// [`MAX_PLAINTEXT`].
 pub async fn read(client: &Client, uri: &str) -> Result<ProvidedSecret> {
+    provided(client, uri).await.map_err(|fault| fault.context(format!("cannot read the secret `{}`", shown(uri))))
+}
+
+/// An address as messages show it. A variable is shown in full if its name is written like one:
+/// users put plaintext there by mistake.
+fn shown(uri: &str) -> String {
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    match uri.strip_prefix("env://") {
+        Some(name) if !name.chars().all(is_name) => format!("env://{}", shortened(name)),
+        _ => uri.to_owned(),
+    }
+}
+
+/// The first characters of a name that may be plaintext.
+fn shortened(name: &str) -> String {
+    match name.chars().count() {
+        0..4 => name.to_owned(),
+        _ => name.chars().take(3).chain("...".chars()).collect(),
+    }
+}
+
+async fn provided(client: &Client, uri: &str) -> Result<ProvidedSecret> {
     let (scheme, rest) = uri.split_once("://").unwrap_or((uri, ""));
     let bytes = match scheme {
         "env" => variable(client, rest).await?,
@@ -214,13 +236,8 @@ async fn variable(client: &Client, name: &str) -> Result<Plaintext> {
         Some(link) => link.variable(name).await?,
         None => return Err(no_link("env")),
     };
-    // Clients match on this text. The name is shortened, because users put plaintext there by
-    // mistake.
-    let shown: String = match name.chars().count() {
-        0..4 => name.to_owned(),
-        _ => name.chars().take(3).chain("...".chars()).collect(),
-    };
-    let missing = || Fault::not_found(format!("secret env var not found: \"{shown}\""));
+    // Clients match on this text.
+    let missing = || Fault::not_found(format!("secret env var not found: \"{}\"", shortened(name)));
     Ok(Plaintext::new(found.ok_or_else(missing)?.into_bytes()))
 }
 
@@ -282,6 +299,16 @@ mod tests {
             let error = parse(bad).expect_err("is refused").to_string();
             assert!(error.starts_with("malformed id"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_may_be_plaintext_is_not_shown() {
+        let check = |uri: &str, want: &str| assert_eq!(shown(uri), want);
+        check("env://NPM_TOKEN2", "env://NPM_TOKEN2");
+        check("env://ghp_16C7e42F292c69", "env://ghp...");
+        check("env://pw", "env://pw");
+        check("file:///a b", "file:///a b");
+        check("cmd://pass show x", "cmd://pass show x");
     }
 
     #[test]

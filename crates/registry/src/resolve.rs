@@ -140,12 +140,18 @@ impl Registry {
             last => last.unwrap_or_default(),
         };
         let main = if failures.is_empty() { None } else { failures.remove(chosen).1.map(Ok).or(Some(Err(()))) };
-        let offline = "No registry was asked, because the configuration says `offline`";
+        let offline = "no registry was asked, because the configuration says `offline`: pull the image into a mirror \
+                       (`[[mirrors]]`), or remove `offline`";
+        let mirror = "without the network, name a mirror that has the image: `[[mirrors]]` in the configuration";
         let fault = match main {
             Some(Ok(fault)) => fault.context(format!("cannot find the image `{reference}`")),
             _ => Fault::user(format!("there is no image `{reference}`")),
         };
-        let fault = if self.config.offline { fault.with_hint(offline) } else { fault };
+        let fault = match (self.config.offline, fault.kind()) {
+            (true, _) => fault.with_hint(offline),
+            (false, Kind::Environment) => fault.with_hint(mirror),
+            _ => fault,
+        };
         failures.into_iter().fold(fault, |fault, (origin, other)| {
             let why = other.map_or_else(|| "it has no such image".to_owned(), |f| f.full_message());
             fault.with_hint(format!("not taken from {origin}: {why}"))

@@ -148,7 +148,10 @@ impl ModuleSource {
     /// # Errors
     /// When the module requires an unsupported version.
     pub fn view(&self) -> Result<View> {
-        rondel_version::of_module(&self.config.engine_version).map_err(|e| Fault::user(e.to_string()))
+        rondel_version::of_module(&self.config.engine_version).map_err(|e| {
+            Fault::user(e.to_string())
+                .with_hint(format!("rondel is compatible with the API up to {}", rondel_version::ENGINE))
+        })
     }
 
     /// The digest of the source's content, independent of its place. Equal sources share results.

@@ -169,8 +169,8 @@ impl Modules {
     ) -> Result<Module> {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         if !source.config_exists() {
-            return Err(Fault::user(format!("no `{DAGGER_JSON}` in {}", source.describe()))
-                .with_hint("name the folder of a module with `-m`"));
+            return Err(Fault::not_found(format!("no `{DAGGER_JSON}` in {}", source.describe()))
+                .with_hint("name the directory of a module with `-m`"));
         }
         source.config.check_name()?;
         source.config.check_supported()?;

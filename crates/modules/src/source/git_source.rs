@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondel_fault::{Fault, Kind, Result};
+use rondel_fault::{Fault, Kind, Result, nearest};
 use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, EgressScope, Fs, FsOp, Snapshot};
@@ -61,7 +61,16 @@ pub(crate) async fn locate(
     };
     let missing = || {
         let version = parts.version.unwrap_or("HEAD");
-        Fault::user(format!("the repository `{}` has no version `{version}`", references.0)).context(doing())
+        let fault = Fault::not_found(format!("the repository `{}` has no version `{version}`", references.0));
+        let names = references.1.all.iter().filter_map(|reference| {
+            let name = reference.name.strip_prefix("refs/tags/").or_else(|| reference.name.strip_prefix("refs/heads/"));
+            name.filter(|name| !name.is_empty())
+        });
+        let fault = match nearest(version, names) {
+            Some(near) => fault.with_hint(format!("did you mean `{near}`?")),
+            None => fault,
+        };
+        fault.context(doing())
     };
     let commit = pinned.or_else(|| named.as_ref().map(|named| named.commit.clone())).ok_or_else(missing)?;
     let name = named.map_or_else(|| commit.clone(), |named| named.name);

@@ -8,7 +8,9 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, TreePath};
 use rondel_model::{AbsPath, Directory, Fs, FsOp};
-use rondel_module_model::config::module_config::{ConfigFormat, DAGGER_JSON, DependencyConfig, ModuleConfig};
+use rondel_module_model::config::module_config::{
+    ConfigFormat, DAGGER_JSON, DAGGER_MODULE_TOML, DependencyConfig, ModuleConfig,
+};
 use rondel_module_model::source::dependency::{ResolveError, Unresolved};
 use rondel_module_model::source::git_origin::GitOrigin;
 use rondel_module_model::source::module_source::{Dependency, ModuleSource, SourceKind, SourceRole};
@@ -16,6 +18,7 @@ use rondel_module_model::source::provider_location::{
     ReferenceLocation, is_remote, locate_provider, provider_not_found, resolving_provider,
 };
 use rondel_module_model::source::reference::{ReferenceKind, classify, context_patterns, inside_context};
+use rondel_ports::host::shown;
 use rondel_session::{Caller, Client, client};
 
 use crate::bounded_cache::BoundedCache;
@@ -97,15 +100,21 @@ impl SourceResolver {
             }
             if !options.allow_missing {
                 // Users match on this text; see docs/protocol.md#references-to-modules.
-                return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
+                return Err(Fault::not_found(format!(
+                    "module source \"{reference}\" does not exist: there is nothing at `{}`",
+                    shown(&path).display()
+                )));
             }
         }
         let root = match find_config_folder(me, host, &path).filter(|root| !options.exact || *root == path) {
             Some(root) => root,
             None if options.unconfigured || options.allow_missing => path,
             None => {
-                return Err(Fault::user(format!("no `{DAGGER_JSON}` in `{}` or above it", path.display()))
-                    .with_hint("name the folder of a module with `-m`"));
+                return Err(Fault::not_found(format!(
+                    "no `{DAGGER_JSON}` in `{}` or above it, and no `{DAGGER_MODULE_TOML}`",
+                    shown(&path).display()
+                ))
+                .with_hint("name the directory of a module with `-m`"));
             }
         };
         check_workspace(me, &root)?;
