@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::connect::{EngineCommand, connect};
+use crate::engine_end::Peer;
 use crate::state::StateDir;
 use crate::stopped_process::StoppedProcess;
 
@@ -68,29 +69,27 @@ pub enum Endpoint {
 /// A connection to the API.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
-    /// The engine's process. `None` if the kernel does not report it.
-    engine: Option<i32>,
+    pub(crate) peer: Peer,
 }
 
 impl Connection {
-    /// A connection to an engine on this machine.
-    pub(crate) fn of_engine(stream: UnixStream) -> Self {
-        let engine = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        Self { stream: Box::new(stream), engine }
+    /// A connection to the engine of `state`.
+    pub(crate) fn of_engine(state: &StateDir, stream: UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        Self { stream: Box::new(stream), peer: Peer::Engine(state.clone(), pid) }
     }
 
-    /// Waits for `work`, which needs the engine. Fails when the engine's process is stopped by a
-    /// signal.
-    pub(crate) async fn unless_stopped<T>(engine: Option<i32>, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            done = work => done,
-            fault = StoppedProcess::wait(engine) => Err(fault),
-        }
-    }
-
-    /// The engine's process. `None` if the kernel does not report it.
-    pub(crate) fn engine(&self) -> Option<i32> {
-        self.engine
+    /// Waits for `work`, which needs the process at the other end. Fails when the engine's process
+    /// is stopped by a signal. A broken connection is explained.
+    pub(crate) async fn watch<T>(peer: &Peer, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let failed = tokio::select! {
+            done = work => match done {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            },
+            fault = StoppedProcess::wait(peer.engine()) => return Err(fault),
+        };
+        Err(peer.explain(failed).await)
     }
 }
 
@@ -103,7 +102,7 @@ impl Endpoint {
     /// Connects. `launch` starts the engine if none runs.
     pub(crate) async fn open(&self, launch: Option<&EngineCommand>) -> Result<Connection> {
         match self {
-            Endpoint::Engine(state) => Ok(Connection::of_engine(connect(state, launch).await?)),
+            Endpoint::Engine(state) => Ok(Connection::of_engine(state, connect(state, launch).await?)),
             Endpoint::Session(session) => {
                 let stream = TcpStream::connect(("127.0.0.1", session.port)).await.map_err(|e| {
                     Fault::environment(format!("cannot join the session on port {}", session.port))
@@ -111,7 +110,7 @@ impl Endpoint {
                         .with_hint(format!("`{SESSION_PORT}` names it; without that variable, an engine is used"))
                 })?;
                 let _ = stream.set_nodelay(true);
-                Ok(Connection { stream: Box::new(stream), engine: None })
+                Ok(Connection { stream: Box::new(stream), peer: Peer::Session(session.port) })
             }
         }
     }
@@ -136,9 +135,8 @@ impl Endpoint {
         let authorization = self.authorization();
         let mut all = headers.to_vec();
         all.extend(authorization.as_deref().map(|value| ("authorization", value)));
-        let engine = connection.engine();
         let answer = crate::http::request(connection.stream, method, path, &all, body);
-        Connection::unless_stopped(engine, answer).await
+        Connection::watch(&connection.peer, answer).await
     }
 
     /// Requests an upgrade at `path` on `stream`, and sends `first` behind it. Everything after the

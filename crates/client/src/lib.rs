@@ -6,8 +6,10 @@
 
 pub mod connect;
 pub mod endpoint;
+mod engine_end;
 pub mod http;
 pub mod link;
+mod refusal;
 pub mod state;
 mod stopped_process;
 pub mod streams;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::connect::{EngineCommand, connect};
 use crate::endpoint::{Connection, Endpoint, next_line};
+use crate::engine_end::{HungUp, Peer};
 use crate::state::StateDir;
 use crate::streams::{EndOnDrop, ShowTerminal, Streams};
 
@@ -24,6 +25,9 @@ use crate::streams::{EndOnDrop, ShowTerminal, Streams};
 const MAX_ATTACH_TRIES: usize = 5;
 /// The delay before the next try.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// How much of a line of a command's standard error is kept.
+const MAX_ERROR_CHARS: usize = 300;
 
 /// Receives events, in order.
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
@@ -45,6 +49,7 @@ impl From<OnEvent> for ClientCallbacks {
 /// A client attached to the engine. Dropping it detaches.
 pub struct Attached {
     endpoint: Endpoint,
+    peer: Peer,
     welcome: Welcome,
     listener: JoinHandle<()>,
     write: SharedWrite,
@@ -70,42 +75,43 @@ pub async fn attach(
     let callbacks = callbacks.into();
     let hello = &Hello { providers: true, streams: true, ..hello.clone() };
     let mut tries = 1;
-    let (read, write, line) = loop {
-        let connection = endpoint.open(launch).await?;
-        let engine = connection.engine();
+    let (peer, (read, write, line)) = loop {
+        let Connection { stream, peer } = endpoint.open(launch).await?;
         // A stopped engine is not tried again.
-        let greeted = async { Ok(greet(endpoint, connection, hello).await) };
-        match Connection::unless_stopped(engine, greeted).await? {
+        let greeted = async { Ok(greet(endpoint, stream, hello).await) };
+        match Connection::watch(&peer, greeted).await? {
             // The kernel still accepts connections to an engine that is being killed, and then
             // breaks them.
             Err(_) if launch.is_some() && tries < MAX_ATTACH_TRIES => {
                 tries += 1;
                 tokio::time::sleep(RETRY_DELAY).await;
             }
-            greeted => break greeted?,
+            Ok(greeted) => break (peer, greeted),
+            Err(fault) => return Err(peer.explain(fault).await),
         }
     };
     match parse(&line)? {
-        Greeting::Refusal(refusal) => {
-            Err(refusal.hints.into_iter().fold(Fault::user(refusal.message), |fault, hint| fault.with_hint(hint)))
-        }
+        Greeting::Refusal(refusal) => Err(crate::refusal::fault(refusal)),
         Greeting::Welcome(welcome) => {
             let write = Arc::new(Mutex::new(write));
             let (pong, pongs) = watch::channel(0);
             let streams = Streams::new(endpoint.clone(), callbacks.terminal);
             let listener = tokio::spawn(listen(read, write.clone(), callbacks.on_event, pong, streams));
-            Ok(Attached { endpoint: endpoint.clone(), welcome, listener, write, pings: AtomicU64::new(0), pongs })
+            let (endpoint, pings) = (endpoint.clone(), AtomicU64::new(0));
+            Ok(Attached { endpoint, peer, welcome, listener, write, pings, pongs })
         }
     }
 }
 
 /// Sends the hello on a new connection, and returns the engine's first line.
-async fn greet(endpoint: &Endpoint, connection: Connection, hello: &Hello) -> Result<(Read, Write, String)> {
+async fn greet(endpoint: &Endpoint, stream: Stream, hello: &Hello) -> Result<(Read, Write, String)> {
     let first = format!("{}\n", json(hello)?);
-    let stream = endpoint.upgrade(connection.stream, rondel_link::ATTACH, &[], &first).await?;
+    let stream = endpoint.upgrade(stream, rondel_link::ATTACH, &[], &first).await?;
     let (read, write) = tokio::io::split(stream);
     let mut read = BufReader::new(read);
-    let line = next_line(&mut read).await?.ok_or_else(|| Fault::environment("the engine hung up while attaching"))?;
+    let line = next_line(&mut read)
+        .await?
+        .ok_or_else(|| Fault::environment("the engine hung up while attaching").caused_by(HungUp))?;
     Ok((read, write, line))
 }
 
@@ -131,9 +137,23 @@ impl Attached {
     /// When the engine goes away first.
     pub async fn forward(&self, client: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
         let headers = [("content-type", "application/json"), (CLIENT_HEADER, client)];
-        let answer = self.endpoint.request(Method::POST, rondel_link::QUERY, &headers, body).await?;
+        let answer = self.request(Method::POST, rondel_link::QUERY, &headers, body).await?;
         self.flush_events().await;
         Ok(answer)
+    }
+
+    /// Sends a request. An engine that is gone is reported as the one that this client attached to.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes)> {
+        match self.endpoint.request(method, path, headers, body).await {
+            Ok(answer) => Ok(answer),
+            Err(fault) => Err(self.peer.explain(fault).await),
+        }
     }
 
     /// Waits until every event that the engine emitted until now has been received, or the engine
@@ -161,7 +181,7 @@ impl Attached {
     /// # Errors
     /// When the engine goes away first.
     pub async fn describe(&self, client: &str) -> Result<(StatusCode, Bytes)> {
-        self.endpoint.request(Method::GET, rondel_link::SERVED, &[(CLIENT_HEADER, client)], Bytes::new()).await
+        self.request(Method::GET, rondel_link::SERVED, &[(CLIENT_HEADER, client)], Bytes::new()).await
     }
 
     /// A connection that the engine upgraded at `path`, in the session of this client.
@@ -169,11 +189,10 @@ impl Attached {
     /// # Errors
     /// When the engine refuses.
     pub async fn upgraded(&self, path: &str, headers: &[(&str, &str)]) -> Result<BufReader<Stream>> {
-        let connection = self.endpoint.open(None).await?;
-        let engine = connection.engine();
+        let Connection { stream, peer } = self.endpoint.open(None).await?;
         let mut all = vec![(CLIENT_HEADER, self.welcome.client.as_str())];
         all.extend_from_slice(headers);
-        Connection::unless_stopped(engine, self.endpoint.upgrade(connection.stream, path, &all, "")).await
+        Connection::watch(&peer, self.endpoint.upgrade(stream, path, &all, "")).await
     }
 
     /// Waits until the engine hangs up.
@@ -251,7 +270,7 @@ async fn answer(streams: &Arc<Streams>, question: Question) -> Answer {
             shell.args(["-c", &command]).stdin(std::process::Stdio::null()).kill_on_drop(true);
             match shell.output().await {
                 Ok(output) if output.status.success() => Answer::Bytes(output.stdout),
-                Ok(output) => Answer::Failed(output.status.to_string()),
+                Ok(output) => Answer::Failed(failure_of(&output)),
                 Err(e) => Answer::Failed(e.to_string()),
             }
         }
@@ -262,6 +281,18 @@ async fn answer(streams: &Arc<Streams>, question: Question) -> Answer {
                 Err(fault) => Answer::Failed(fault.full_message()),
             }
         }
+    }
+}
+
+/// How a command failed: its status, and the last line that it wrote to standard error.
+fn failure_of(output: &std::process::Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    match said.lines().rfind(|line| !line.trim().is_empty()) {
+        Some(line) => {
+            let line: String = line.trim().chars().filter(|c| !c.is_control()).take(MAX_ERROR_CHARS).collect();
+            format!("{}: {line}", output.status)
+        }
+        None => output.status.to_string(),
     }
 }
 
@@ -293,10 +324,9 @@ pub async fn ask(
     path: &str,
     body: impl Into<Bytes>,
 ) -> Result<Bytes> {
-    let connection = Connection::of_engine(connect(state, launch).await?);
-    let engine = connection.engine();
-    let answer = crate::http::request(connection.stream, method, path, &[], body.into());
-    let (status, body) = Connection::unless_stopped(engine, answer).await?;
+    let Connection { stream, peer } = Connection::of_engine(state, connect(state, launch).await?);
+    let answer = crate::http::request(stream, method, path, &[], body.into());
+    let (status, body) = Connection::watch(&peer, answer).await?;
     if status.is_success() {
         return Ok(body);
     }

@@ -84,14 +84,17 @@ impl StateDir {
     }
 }
 
-/// The configuration file: that of [`CONFIG_VARIABLE`], else `rondel/config.toml` in the user's
+/// The configuration file that [`CONFIG_VARIABLE`] names.
+pub fn named_config(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    variable(CONFIG_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
+/// The configuration file of the user, which need not exist: `rondel/config.toml` in the user's
 /// configuration directory.
-pub fn config_file(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+pub fn default_config(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    set(CONFIG_VARIABLE).or_else(|| {
-        let xdg = set("XDG_CONFIG_HOME").filter(|p| p.is_absolute());
-        xdg.or_else(|| set("HOME").map(|home| home.join(".config"))).map(|p| p.join("rondel/config.toml"))
-    })
+    let xdg = set("XDG_CONFIG_HOME").filter(|p| p.is_absolute());
+    xdg.or_else(|| set("HOME").map(|home| home.join(".config"))).map(|p| p.join("rondel/config.toml"))
 }
 
 #[cfg(test)]

@@ -73,13 +73,14 @@ async fn serve(point: impl AttachPoint, upgraded: Upgraded) {
         Err(e) => {
             tracing::warn!(code = e.code().as_str(), reason = e.full_message(), "client refused");
             point.instruments().clients_refused.inc();
-            let refusal = Greeting::Refusal(Refusal { message: e.full_message(), hints: e.hints().to_vec() });
+            let code = e.code().as_str().to_owned();
+            let refusal = Greeting::Refusal(Refusal { message: e.full_message(), hints: e.hints().to_vec(), code });
             let _ = write.write_all(json_line(&refusal).as_bytes()).await;
             return;
         }
     };
     let (client, view) = (attached.caller.client.to_string(), attached.caller.view.to_string());
-    let engine = rondel_version::ENGINE.to_string();
+    let engine = crate::VERSION.to_owned();
     let welcome = Greeting::Welcome(Welcome { client, engine, view });
     let id = attached.caller.client.clone();
     let _ = write.write_all(json_line(&welcome).as_bytes()).await;

@@ -11,6 +11,8 @@ use rondel_ports::egress::Cidr;
 use rondel_session::Grants;
 use serde::Deserialize;
 
+use crate::config_error::not_understood;
+
 /// The configuration. Every key has a default. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -136,7 +138,7 @@ impl CacheConfig {
 
 /// A mirror of registries.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(try_from = "MirrorKeys")]
 pub struct Mirror {
     /// The registry that it mirrors, such as `docker.io`. `None` mirrors every registry.
     pub registry: Option<String>,
@@ -144,6 +146,27 @@ pub struct Mirror {
     pub layout: Option<PathBuf>,
     /// The address of another registry.
     pub url: Option<String>,
+}
+
+/// The keys of a mirror, before it is known that they fit together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct MirrorKeys {
+    registry: Option<String>,
+    layout: Option<PathBuf>,
+    url: Option<String>,
+}
+
+impl TryFrom<MirrorKeys> for Mirror {
+    type Error = &'static str;
+
+    fn try_from(keys: MirrorKeys) -> std::result::Result<Self, Self::Error> {
+        let MirrorKeys { registry, layout, url } = keys;
+        match layout.is_some() == url.is_some() {
+            true => Err("a mirror needs either `layout` or `url`"),
+            false => Ok(Self { registry, layout, url }),
+        }
+    }
 }
 
 impl Default for Config {
@@ -179,13 +202,9 @@ impl Config {
                 return Err(Fault::user(format!("cannot read the configuration `{}`", path.display())).caused_by(e));
             }
         };
-        let wrong = |e| Fault::user(format!("the configuration `{}` is not understood", path.display())).caused_by(e);
-        let mut config: Config = toml::from_str(&text).map_err(wrong)?;
+        let mut config: Config = toml::from_str(&text).map_err(|e| not_understood(path, &text, &e))?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         for mirror in &mut config.mirrors {
-            if mirror.layout.is_some() == mirror.url.is_some() {
-                return Err(Fault::user(format!("a mirror in `{}` needs either `layout` or `url`", path.display())));
-            }
             mirror.layout = mirror.layout.take().map(|layout| folder.join(layout));
         }
         config.grants = Grants::parse(&config.allow, folder)
@@ -244,6 +263,26 @@ mod tests {
         for wrong in ["processes = 0", "cpu-weight = 0", "io-weight = 10001", "memory = \"much\"", "cpus = 2"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_line_the_key_and_what_was_meant() {
+        let check = |text: &str, message: &str, hint: &str| {
+            let error = toml::from_str::<Config>(text).expect_err("an error");
+            let fault = not_understood(Path::new("/c.toml"), text, &error);
+            assert_eq!(fault.message(), format!("the configuration `/c.toml`, line {message}"));
+            assert_eq!(fault.hints().first().map(String::as_str).unwrap_or_default(), hint);
+        };
+        check("offline = true\n\nmirors = []\n", "3: unknown key `mirors`", "did you mean `mirrors`?");
+        check(
+            "[limits]\ncpus = 2\n",
+            "2: unknown key `cpus`",
+            "the keys here are `memory`, `processes`, `cpu-weight`, `io-weight`",
+        );
+        check("name = \"a\"\noffline = \"no\"\n", "2, `offline`: invalid type: string \"no\", expected a boolean", "");
+        check("[limits]\ncpu-weight = 0\n", "2, `cpu-weight`: the weight 0 is not between 1 and 10000", "");
+        check("[[mirrors]]\nregistry = \"docker.io\"\n", "1: a mirror needs either `layout` or `url`", "");
+        check("offline\n", "1: key with no value, expected `=`", "");
     }
 
     #[test]

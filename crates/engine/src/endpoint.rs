@@ -76,7 +76,10 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
     };
     graphql(tokio::select! {
         text = work => text,
-        () = client.gone.cancelled() => error_json("the client is gone"),
+        () = client.gone.cancelled() => match engine.ending.is_cancelled() {
+            true => error_json("the engine was stopped"),
+            false => error_json("the client is gone"),
+        },
     })
 }
 

@@ -34,6 +34,8 @@ pub struct Engine {
     pub gc: GarbageCollector,
     /// What runs now, and the inputs of what ran.
     pub tracker: Arc<WorkTracker>,
+    /// The commit that the engine was built from, if its build says so.
+    pub commit: Option<String>,
     /// Attached clients.
     pub clients: Arc<ClientRegistry>,
     /// Whether the engine runs as an ordinary user.
@@ -150,7 +152,9 @@ impl Engine {
     /// The status of the engine.
     pub fn status(&self) -> Status {
         Status {
-            version: rondel_version::ENGINE.to_string(),
+            version: crate::VERSION.to_owned(),
+            commit: self.commit.clone(),
+            api_version: rondel_version::ENGINE.to_string(),
             pid: std::process::id(),
             uptime: self.started.elapsed().as_secs(),
             clients: self.clients.len(),

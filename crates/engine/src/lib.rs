@@ -9,6 +9,7 @@ pub mod cache_miss_log;
 pub mod client_link;
 pub mod client_registry;
 pub mod config;
+mod config_error;
 pub mod container_machine;
 pub mod endpoint;
 pub mod engine;
@@ -28,6 +29,9 @@ pub mod streams;
 pub mod warnings;
 pub mod wiring;
 pub mod work_tracker;
+
+/// The version of the engine, such as `v0.1.0`.
+pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 pub use config::Config;
 pub use lifecycle::serve;

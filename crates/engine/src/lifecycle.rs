@@ -60,10 +60,11 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
 }
 
 fn log_start(engine: &Engine, options: &ServeOptions) {
-    let version = rondel_version::ENGINE.to_string();
     let warnings = engine.warnings();
     tracing::info!(
-        version,
+        version = crate::VERSION,
+        commit = options.commit,
+        api_version = %rondel_version::ENGINE,
         pid = std::process::id(),
         state_dir = %options.state_dir.display(),
         rootless = options.rootless,

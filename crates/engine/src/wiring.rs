@@ -56,6 +56,8 @@ const PROXY_VARIABLES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "N
 pub struct ServeOptions {
     /// The state directory.
     pub state_dir: PathBuf,
+    /// The commit that the engine was built from, if its build says so.
+    pub commit: Option<String>,
     /// The configuration.
     pub config: Config,
     /// Called as soon as clients can connect.
@@ -139,6 +141,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         store,
         gc,
         tracker,
+        commit: options.commit.clone(),
         clients,
         rootless: options.rootless,
         ending,

@@ -117,7 +117,7 @@ pub struct Welcome {
     pub view: String,
 }
 
-/// Not attached.
+/// Not attached, or an engine that did not start: then it is the only line that the engine prints.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Refusal {
     /// Why.
@@ -125,6 +125,10 @@ pub struct Refusal {
     /// What to do about it.
     #[serde(default)]
     pub hints: Vec<String>,
+    /// The stable identity of the error, such as `RESOURCE_EXHAUSTED`. Empty: the engine is too
+    /// old to say so.
+    #[serde(default)]
+    pub code: String,
 }
 
 /// A line from the engine.
@@ -285,6 +289,12 @@ impl std::fmt::Debug for Answer {
 pub struct Status {
     /// Its version.
     pub version: String,
+    /// The commit that it was built from. `None` if its build does not say.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// The newest version of the API that it serves.
+    #[serde(default)]
+    pub api_version: String,
     /// Its process.
     pub pid: u32,
     /// Seconds since it started.
