@@ -99,7 +99,7 @@ impl Engine {
 
     /// The memory that the engine holds, in bytes.
     pub(crate) fn memory(&self) -> Result<u64, String> {
-        let status: Value = serde_json::from_str(&self.run(&["engine", "status"])?).unwrap_or_default();
+        let status: Value = serde_json::from_str(&self.run(&["engine", "status", "--json"])?).unwrap_or_default();
         let path = format!("/proc/{}/status", status["pid"]);
         let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read `{path}`: {e}"))?;
         let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("the kernel tells no `VmRSS`")?;

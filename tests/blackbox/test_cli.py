@@ -1,26 +1,55 @@
 """Commands: their output, where it goes, and their exit codes."""
 
+import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
 
 import pytest
 
-from kit import BINARY, GREETER, eventually, write_module
+from kit import BINARY, GREETER, eventually, processes_with, write_module
 
 
-def test_version_names_both_versions(engine):
+def test_version_names_the_build(engine):
     done = engine.run("version").ok()
-    assert done.out.startswith("rondel v") and "v0.21" in done.out and done.err == ""
+    assert re.fullmatch(r"rondel v\S+ \(commit \S+(, modified)?; \S+ build for \S+-linux-\S+; API v0\.21\.\d+\)\n", done.out), done.out
+    assert done.err == "" and engine.run("--version").ok().out == done.out
+    described = engine.run("version", "--json").json()
+    assert list(described) == ["version", "commit", "modified", "profile", "target", "api_version"]
+    assert f"rondel {described['version']} " in done.out and f"API {described['api_version']}" in done.out
+    assert engine.run("-V").ok().out == f"rondel {described['version']}\n"
 
 
 def test_help_is_printed_and_usage_errors_name_the_word(engine):
     assert "call" in engine.run("--help").ok().out
-    engine.run("no-such-command").failed("no-such-command")
-    engine.run("call", "--no-such-flag", cwd=GREETER).failed("no-such-flag")
+    assert engine.run("help", "cache", "ls").ok().out.startswith("List the records")
+    assert engine.run("help", "call").ok().out.startswith("Call functions")
+    engine.run("no-such-command").failed("no-such-command", code=2)
+    engine.run("call", "--no-such-flag", cwd=GREETER).failed("no-such-flag", code=2)
+    engine.run().failed("Usage: rondel", code=2)
+
+
+def every_help(engine, *words) -> dict:
+    """The help of a command and of all commands below it."""
+    text = engine.run("help", *words).ok().out
+    listed = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.MULTILINE)
+    names = [line.split()[0] for line in listed[1].splitlines()] if listed else []
+    below = [every_help(engine, *words, name) for name in names if name != "help"]
+    return {" ".join(words): text} | {command: text for found in below for command, text in found.items()}
+
+
+def test_help_uses_our_words(engine):
+    texts = every_help(engine)
+    assert {"", "call", "cache why", "engine status", "version"} <= set(texts)
+    for command, text in texts.items():
+        assert "subcommand" not in text.lower(), command
+        # Placeholders are upper case: `<DIR>`, `[FUNCTION]...`.
+        assert not re.search(r"[<\[][a-z]+[>\]](?!:)", text.replace("[env", "").replace("[default", "")), command
+    assert "Exit codes:" in texts[""] and "130" in texts[""]
 
 
 def test_query_takes_stdin_or_a_file_with_variables(engine, folder):
@@ -74,10 +103,20 @@ def test_call_prints_plain_or_json_or_saves(connected, folder):
 
 
 def test_call_names_the_wrong_word(connected, folder):
-    connected.run("call", "-m", GREETER, "no-such-function").failed("no-such-function", code=1)
-    connected.run("call", "-m", GREETER, "hello", "--nme=x").failed("--nme", code=1)
+    connected.run("call", "-m", GREETER, "no-such-function").failed("no-such-function", code=2)
+    connected.run("call", "-m", GREETER, "hello", "--nme=x").failed("--nme", "did you mean `--name`?", code=2)
     connected.run("call", "-m", folder, "hello").failed(code=1)
     connected.run("call", "-m", "./nowhere", "hello").failed("nowhere", code=1)
+
+
+def test_the_module_may_stand_before_the_command(connected):
+    listed = connected.run("functions", "-m", GREETER).ok().out
+    assert connected.run("-m", GREETER, "functions").ok().out == listed
+    # The nearest one counts, and the variable last.
+    assert connected.run("-m", "./nowhere", "functions", "-m", GREETER).ok().out == listed
+    assert connected.run("-m", GREETER, "functions", env={"RONDEL_MODULE": "./nowhere"}).ok().out == listed
+    assert "view" in connected.run("--explain", "-m", GREETER, "functions").ok().err
+    connected.run("-m", GREETER, "cache", "ls").failed("takes no `-m`", code=2)
 
 
 @pytest.mark.parametrize("words", [["call", "--help"], ["call", "hello", "--help"]])
@@ -139,8 +178,8 @@ def test_lists_as_flags(connected, folder):
     ]:
         assert told("texts", *flags) == want, flags
     assert told("numbers", "--args=[1,2]") == [1, 2] and told("numbers", "--args=3,4") == [3, 4]
-    connected.run("call", "-m", module, "texts", '--args="a').failed("closing quote", "--args", code=1)
-    connected.run("call", "-m", module, "numbers", '--args=["x"]').failed("int", "x", code=1)
+    connected.run("call", "-m", module, "texts", '--args="a').failed("closing quote", "--args", code=2)
+    connected.run("call", "-m", module, "numbers", '--args=["x"]').failed("int", "x", code=2)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +199,149 @@ def test_a_closed_output_is_no_error(engine, words):
     assert err == "" and process.returncode in (0, 128 + signal.SIGPIPE), (process.returncode, err)
 
 
-def test_a_result_starts_on_a_line_of_its_own(connected):
-    words = [str(BINARY), "--progress", "plain", "call", "-m", str(GREETER), "hello", "--name=Ada"]
-    alone = connected.run(*words[1:]).ok().out
-    both = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=connected.environment())
-    assert not alone.endswith("\n"), "nothing is added to a result that is used as it is"
-    assert both.returncode == 0 and both.stdout.endswith("\n" + alone), both.stdout
-    assert "process" in both.stdout.removesuffix(alone).splitlines()[-1]
+@pytest.mark.parametrize("words", [["version"], ["query"], ["cache", "ls"], ["engine", "status"], ["no-such-command"], ["run", "true"]], ids=" ".join)
+def test_closed_streams_are_no_panic(engine, words):
+    """Without standard error, and without any standard stream but the input."""
+    engine.data("{ version }")
+    for closed in ["2>&-", "2>/dev/full", ">&- 2>&-"]:
+        line = f'exec "$0" "$@" {closed}'
+        done = subprocess.run(
+            ["sh", "-c", line, str(BINARY), *words], input="{ version }", capture_output=True, text=True, env=engine.environment(), timeout=60
+        )
+        assert done.returncode == (2 if words == ["no-such-command"] else 0), (closed, done)
+        assert done.stderr == "", (closed, done)
+
+
+def test_a_full_output_is_an_error(engine):
+    words = ["sh", "-c", 'exec "$0" version >/dev/full', str(BINARY)]
+    done = subprocess.run(words, capture_output=True, text=True, env=engine.environment())
+    assert done.returncode == 1 and "cannot write the result" in done.stderr, done
+
+
+ALONE = "Hello, Ada!"
+CALL = ["--progress", "plain", "call", "-m", str(GREETER), "hello", "--name=Ada"]
+
+
+def lines(text: bytes) -> list[str]:
+    """Lines as a person reads them: without colours, and with what a carriage return replaced left out."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode().replace("\r\n", "\n"))
+    return [line.rpartition("\r")[2] for line in text.split("\n")]
+
+
+class Streams:
+    """A file for each of standard output and standard error: a pipe, a terminal or a file on disk, or one for both."""
+
+    def __init__(self, folder, out: str, err: str):
+        self.folder = folder
+        self.out, read_out = self.open(out, "out")
+        self.err, read_err = (self.out, None) if err == "same" else self.open(err, "err")
+        self.readers = [read_out, read_err]
+
+    def open(self, kind: str, name: str):
+        if kind == "file":
+            path = self.folder / name
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), path
+        reader, writer = os.pipe() if kind == "pipe" else os.openpty()
+        return writer, reader
+
+    def read(self, reader) -> bytes:
+        if not isinstance(reader, int):
+            return reader.read_bytes() if reader else b""
+        text = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(reader, 65536):
+                text += piece
+        os.close(reader)
+        return text
+
+    def run(self, engine, words) -> tuple[bytes, bytes]:
+        process = subprocess.Popen([str(BINARY), *words], stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err, env=engine.environment())
+        for written in {self.out, self.err}:
+            os.close(written)
+        read = [self.read(reader) if isinstance(reader, int) else reader for reader in self.readers]
+        assert process.wait(timeout=60) == 0, read
+        return tuple(text if isinstance(text, bytes) else self.read(text) for text in read)
+
+
+@pytest.mark.parametrize(
+    "out, err",
+    [("pipe", "pipe"), ("pipe", "same"), ("file", "file"), ("file", "same"), ("tty", "same"), ("tty", "pipe"), ("pipe", "tty"), ("tty", "tty")],
+)
+def test_a_result_shares_no_line_with_a_note(connected, folder, out, err):
+    connected.run(*CALL).ok()
+    stdout, stderr = Streams(folder, out, err).run(connected, CALL)
+    assert lines(stdout).count(ALONE) == 1, (stdout, stderr)
+    if err != "same":
+        # Nothing but the result; a terminal gets a line end.
+        assert stdout == (ALONE + ("\r\n" if out == "tty" else "")).encode()
+        assert ALONE not in stderr.decode()
+    elif out != "tty":
+        # `2>&1 | tail -1`
+        assert lines(stdout)[-1] == ALONE
+    assert any("no process was started" in line for line in lines(stderr or stdout))
+
+
+LISTINGS = [
+    ["functions", "-m", str(GREETER)],
+    ["functions", "-m", str(GREETER), "container"],
+    ["cache", "ls"],
+    ["cache", "ls", "--kind", "volume"],
+    ["cache", "prune", "--dry-run"],
+    ["cache", "why"],
+    ["engine", "status"],
+    ["engine", "verify"],
+    ["version"],
+]
+
+
+@pytest.mark.parametrize("words", LISTINGS, ids=lambda words: " ".join(words).replace(str(GREETER), "greeter"))
+def test_listings_are_json_on_request(connected, words):
+    done = connected.run(*words, "--json").ok()
+    assert isinstance(json.loads(done.out), (dict, list)) and done.err == ""
+    # Without it, they are for people.
+    with pytest.raises(ValueError):
+        json.loads(connected.run(*words).ok().out)
+
+
+def test_functions_as_json(connected):
+    listed = {function["name"]: function for function in connected.run("functions", "-m", GREETER, "--json").json()}
+    assert listed["hello"]["type"] == "String!"
+    arguments = {argument["name"]: argument for argument in listed["hello"]["arguments"]}
+    assert arguments["name"] == {"name": "name", "description": "Who is greeted", "type": "String!", "required": False, "default": '"World"'}
+    assert {"from-container", "files"} <= set(listed)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("what", ["waits-for-work", "waits-for-input"])
+def test_a_signal_is_the_exit_code(engine, number, code, what):
+    if what == "waits-for-work":
+        process = engine.start_query('{ container { from(address: "busybox") { withExec(args: ["sleep", "3600.78"]) { stdout } } } }')
+        eventually(lambda: processes_with("3600.78"), what="the process to run")
+    else:
+        process = engine.start("query", stdin=subprocess.PIPE)
+        eventually(lambda: catches(process.pid, number), what="the command to wait for its document")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code, (process.returncode, err)
+    assert out == "" and err.endswith({130: "Interrupted.\n", 143: "Terminated.\n"}[code])
+    eventually(lambda: not processes_with("3600.78"), what="the process to end")
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process handles a signal."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", open(f"/proc/{pid}/status").read(), re.MULTILINE)
+    return bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_of_run_decides_what_a_signal_means(engine, number):
+    for action, code in [("exit 5", 5), ("", 128 + number)]:
+        trap = f"trap '{action}' INT TERM; " if action else ""
+        process = engine.start("run", "sh", "-c", trap + "echo ready; while :; do sleep 0.05; done", stdin=subprocess.DEVNULL)
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == code, (action, process.returncode, err)
 
 
 def test_a_stopped_engine_is_reported(fresh):

@@ -490,7 +490,7 @@ def test_exec_018_cli_ses_007_an_engine_runs_in_a_container(engine, folder):
     for n in 1 2; do
         echo '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "echo inner; cat /proc/sys/kernel/random/uuid"]) { stdout } } } }' | /rondel query --silent 2>/tmp/err || { cat /tmp/err; exit 1; }
     done
-    /rondel engine status
+    /rondel engine status --json
     /rondel engine stop >/dev/null"""
     layout = Layout(folder / "images")
     layout.image("docker.io/library/busybox:latest", base_layer(IMAGES))

@@ -55,7 +55,7 @@ def test_a_damaged_layer_is_set_aside_and_made_again(fresh):
             before = fresh.execs()
             layer = layer_of(fresh, name)
             damage(layer, name)
-            found = fresh.run("engine", "verify")
+            found = fresh.run("engine", "verify", "--json")
             assert found.code == 1, found
             assert [layer.name in problem for problem in json.loads(found.out)["problems"]] == [True], found
             # The text is cached. An exec that needs the files has them made again.

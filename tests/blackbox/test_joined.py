@@ -156,7 +156,7 @@ def test_modules_of_the_container_are_called_inside(connected, folder):
     # A module that one process serves is not in the schema of the others.
     assert results[5]["data"] == {"__type": None} and json.loads(good(results[6])) == {"__type": None}
     assert results[7]["code"] == 1 and "does not exist" in results[7]["err"], "the host's files are not the container's"
-    assert results[8]["code"] == 1 and "no-such" in results[8]["err"]
+    assert results[8]["code"] == 2 and "no-such" in results[8]["err"]
 
 
 CLI = (

@@ -111,7 +111,7 @@ def test_the_log_of_a_session(make_engine, image, form):
     started = one(lines, "engine started")
     assert started["level"] == "INFO" and started["state_dir"] == str(rondel.state) and started["version"], started
     assert started["rootless"] in ("true", "false", "True", "False")
-    attached = one(lines, "client attached", view=started["version"])
+    attached = one(lines, "client attached", view=started["api_version"])
     session_id, client = attached["session"], attached["client"]
     pull = one(lines, "pull finished", session=session_id, client=client)
     assert image in pull["title"] and int(pull["bytes"]) > 0 and pull["call"], pull

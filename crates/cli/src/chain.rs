@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::flags::{self, FlagKind, FlagValue};
 use crate::introspection::{ArgInfo, FieldInfo, TYPE_FRAGMENT, TYPE_SELECTION, TypeInfo, kebab};
+use crate::near_modules;
 use crate::progress_output::ProgressOutput;
 use crate::settings::{Settings, workdir};
 
@@ -19,6 +20,8 @@ use crate::settings::{Settings, workdir};
 pub(crate) struct Session {
     attached: Attached,
     progress: ProgressOutput,
+    /// The module as it was named. `None` if none was named.
+    module: Option<String>,
     types: Mutex<HashMap<String, Option<TypeInfo>>>,
 }
 
@@ -48,14 +51,24 @@ impl Session {
         entrypoint: bool,
     ) -> Result<Self> {
         let optional = optional && module.is_none();
-        let request = ModuleRequest { optional, reference: module.unwrap_or_else(|| ".".into()), entrypoint };
+        let reference = module.clone().unwrap_or_else(|| ".".into());
+        let request = ModuleRequest { optional, reference, entrypoint };
         let progress = ProgressOutput::new(settings.progress()?);
         let terminal = crate::terminal::terminal(&progress);
         let interactive = settings.interactive(terminal.is_some())?;
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
         let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };
         let attached = settings.attach(hello, callbacks).await?;
-        Ok(Self { attached, progress, types: Mutex::default() })
+        Ok(Self { attached, progress, module, types: Mutex::default() })
+    }
+
+    /// The command line up to the first function, for usage and help: the command, and the module
+    /// as it was named.
+    pub(crate) fn title(&self, command: &str) -> String {
+        match &self.module {
+            Some(module) => format!("rondel {command} -m {module}"),
+            None => format!("rondel {command}"),
+        }
     }
 
     /// The attached client.
@@ -69,6 +82,11 @@ impl Session {
         data(&answer)
     }
 
+    /// Adds names of modules to the error that there is none where one was looked for.
+    pub(crate) fn with_near_modules(&self, fault: Fault) -> Fault {
+        near_modules::add(fault, self.module.as_deref().unwrap_or("."))
+    }
+
     /// The served module. `None` if no module is served.
     pub(crate) async fn module(&self) -> Result<Option<ServedModule>> {
         match self.attached.served().await? {
@@ -77,7 +95,7 @@ impl Session {
                     .map_err(|e| Fault::environment("the engine's answer is not understood").caused_by(e))?;
                 Ok(served.modules.into_iter().next())
             }
-            Err(body) => data(&body).map(|_| None),
+            Err(body) => data(&body).map(|_| None).map_err(|fault| self.with_near_modules(fault)),
         }
     }
 
@@ -222,7 +240,11 @@ pub(crate) async fn parse_chain(
             Ok(matches) => matches,
             Err(e) => return Ok(Parsed::Help(e)),
         };
-        chain.calls.push(SelectedFunction { field: field.clone(), args: given(&flags, &matches)? });
+        let args = match given(&flags, &matches) {
+            Ok(args) => args,
+            Err(fault) => return Ok(Parsed::Wrong(fault)),
+        };
+        chain.calls.push(SelectedFunction { field: field.clone(), args });
         chain.last.clone_from(&next);
         let Some((word, rest)) = matches.subcommand() else { return Ok(Parsed::Chain(chain)) };
         let functions = next.as_ref().and_then(|t| t.fields.as_ref());
@@ -239,6 +261,8 @@ pub(crate) enum Parsed {
     Chain(Chain),
     /// Help that was asked for, or a usage error. To be printed in place of a result.
     Help(clap::Error),
+    /// A value that does not fit its flag.
+    Wrong(Fault),
 }
 
 fn command(
@@ -260,7 +284,7 @@ fn command(
         let sub = Command::new(kebab(&function.name)).about(short.to_owned()).disable_help_flag(true).arg(rest);
         command = command.subcommand(sub);
     }
-    command.disable_help_subcommand(true).subcommand_help_heading("Functions")
+    command.disable_help_subcommand(true).subcommand_help_heading("Functions").subcommand_value_name("FUNCTION")
 }
 
 /// The functions that can be called. A function with a required argument that has no flag is left
@@ -299,6 +323,10 @@ fn innermost(value: &Value) -> &Value {
         None => value,
     }
 }
+
+/// What helps when the disk of the engine is full.
+pub(crate) const FREE_SPACE_HINT: &str =
+    "`rondel cache prune` frees disk space: it removes cached work that is not in use";
 
 /// Responses that are nested deeper are refused.
 const MAX_DEPTH: usize = 100_000;
@@ -350,6 +378,9 @@ fn data(answer: &[u8]) -> Result<Value> {
             stdout: text("stdout"),
             stderr: text("stderr"),
         }));
+    }
+    if fault.code() == Code::ResourceExhausted {
+        fault = fault.with_hint(FREE_SPACE_HINT);
     }
     for hint in extensions["hints"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         fault = fault.with_hint(hint);

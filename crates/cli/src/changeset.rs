@@ -71,7 +71,7 @@ impl Changeset {
             (None, false) if options.json => return output::write(&output::json(&self.raw)),
             (None, false) if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
                 output::note(&self.summary());
-                match confirmed()? {
+                match crate::interrupt::on_thread(confirmed).await?? {
                     true => PathBuf::from("."),
                     false => return Ok(()),
                 }

@@ -94,7 +94,7 @@ pub(crate) fn flag_arg(arg: &ArgInfo, kind: &FlagKind) -> Arg {
     };
     flag.value_name(match kind {
         FlagKind::Switch => "BOOL".to_owned(),
-        _ => arg.type_name().to_uppercase(),
+        _ => kebab(&arg.type_name()).to_uppercase(),
     })
 }
 

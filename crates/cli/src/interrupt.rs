@@ -1,4 +1,4 @@
-//! Runs a command's asynchronous work on this thread and ends it on Ctrl-C.
+//! Runs a command's asynchronous work on this thread and ends it on Ctrl-C and SIGTERM.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -6,30 +6,57 @@ use std::process::ExitCode;
 use rondel_fault::{Attempt as _, Fault, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Runs `work` on this thread. Ctrl-C ends it with an error of the kind `Cancelled`.
+use crate::exit_code;
+
+/// Runs `work` on this thread. Ctrl-C and SIGTERM end it, with the exit code of a program that the
+/// signal ended.
 pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    block_on_with_signals(async { Ok(cancellable(work).await?.unwrap_or_else(|code| code)) })
+}
+
+/// Runs `work`, which handles Ctrl-C and SIGTERM itself, on this thread.
+pub(crate) fn block_on_with_signals(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.attempt(|| "start".into())?.block_on(async {
-        let mut interrupt = interrupts()?;
-        // ORDER: `work` is polled first. If it handles Ctrl-C as its usual end, the command is not
-        // cancelled.
-        tokio::select! {
-            biased;
-            result = work => result,
-            _ = interrupt.recv() => Err(Fault::cancelled("interrupted")),
-        }
-    })
+    runtime.attempt(|| "start".into())?.block_on(work)
+}
+
+/// Runs `work` until it finishes or a signal ends it. After a signal, returns the exit code as the
+/// inner error.
+pub(crate) async fn cancellable<T>(work: impl Future<Output = Result<T>>) -> Result<std::result::Result<T, ExitCode>> {
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut terminate = signals(SignalKind::terminate())?;
+    // ORDER: `work` is polled first. If it handles a signal as its usual end, the command is not
+    // cancelled.
+    tokio::select! {
+        biased;
+        result = work => result.map(Ok),
+        _ = interrupt.recv() => Ok(Err(ended("Interrupted.", exit_code::INTERRUPTED))),
+        _ = terminate.recv() => Ok(Err(ended("Terminated.", exit_code::TERMINATED))),
+    }
+}
+
+fn ended(note: &str, code: u8) -> ExitCode {
+    crate::output::note(note);
+    ExitCode::from(code)
 }
 
 /// Runs `work` until it finishes or Ctrl-C. Returns `None` on Ctrl-C.
 pub(crate) async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    let mut interrupt = interrupts()?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
     tokio::select! {
         result = work => result.map(Some),
         _ = interrupt.recv() => Ok(None),
     }
 }
 
-fn interrupts() -> Result<Signal> {
-    signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())
+/// Runs `work`, which blocks and cannot be cancelled, on a thread of its own. It holds up neither a
+/// signal nor the end of the process.
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(work()));
+    ended.await.map_err(|_| Fault::bug("a thread ended without its result"))
+}
+
+fn signals(kind: SignalKind) -> Result<Signal> {
+    signal(kind).attempt(|| "listen for signals".into())
 }

@@ -82,6 +82,16 @@ impl TypeRef {
         self.base().name.as_deref().unwrap_or_default()
     }
 
+    /// The type as GraphQL writes it, such as `[String!]!`.
+    pub(crate) fn text(&self) -> String {
+        let inner = || self.of_type.as_deref().map(TypeRef::text).unwrap_or_default();
+        match self.kind.as_str() {
+            "NON_NULL" => format!("{}!", inner()),
+            "LIST" => format!("[{}]", inner()),
+            _ => self.name.clone().unwrap_or_default(),
+        }
+    }
+
     /// Returns whether the type is non-null.
     pub(crate) fn is_required(&self) -> bool {
         self.kind == "NON_NULL"

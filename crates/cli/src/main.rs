@@ -5,22 +5,29 @@
 //! [`commands`].
 
 mod background_writer;
+mod build_info;
 mod chain;
 mod changeset;
 mod commands;
 mod error_report;
+mod exit_code;
 mod flags;
 mod interrupt;
 mod introspection;
+mod json_output;
+mod near_modules;
 mod output;
 mod progress_output;
 mod proxy;
 mod settings;
 mod terminal;
+mod usage_error;
 
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
+
+use crate::usage_error::Noun;
 
 /// Stack of the thread that runs a command. The response to a chain of calls is nested as deep as
 /// the chain is long. This much address space is reserved; memory is used only as needed.
@@ -29,10 +36,7 @@ const STACK: usize = 256 << 20;
 fn main() -> ExitCode {
     let matches = match command_line().try_get_matches() {
         Ok(matches) => matches,
-        Err(e) => {
-            let _ = e.print();
-            return if e.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return usage_error::exit(&error, Noun::Command),
     };
     // `engine` stays on this thread: a process with a second thread cannot enter a user namespace.
     if matches.subcommand_name() == Some("engine") {
@@ -46,16 +50,20 @@ fn main() -> ExitCode {
 fn command_line() -> Command {
     Command::new("rondel")
         .about("Runs typed functions in containers and serves them as one GraphQL API")
-        .version(concat!("v", env!("CARGO_PKG_VERSION")))
+        .version(build_info::VERSION)
+        .long_version(build_info::BuildInfo::new().to_string())
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .disable_help_subcommand(true)
         .args(settings::global_args())
+        .args(commands::module_args())
+        .after_help(exit_code::HELP)
         .subcommands(commands::all())
 }
 
 fn run(matches: &ArgMatches) -> ExitCode {
     let settings = settings::Settings::new(matches);
-    match commands::run(&settings, matches) {
+    match commands::run(&settings, matches, command_line) {
         Ok(code) => code,
         Err(fault) => error_report::report(&fault),
     }

@@ -3,8 +3,10 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rondel_client::endpoint::SESSION_PORT;
+use rondel_client::state::{CONFIG_VARIABLE, default_config, named_config};
 use rondel_client::{Attached, ClientCallbacks, Endpoint, EngineCommand, OpenSession, StateDir};
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
@@ -30,6 +32,10 @@ pub(crate) struct Settings {
     interactive: bool,
     interactive_command: String,
     allow: Vec<String>,
+    /// `-m` before the name of the command.
+    module: Option<String>,
+    /// `--explain` before the name of the command.
+    explain: bool,
 }
 
 /// The flags that every command takes.
@@ -84,7 +90,30 @@ impl Settings {
             interactive: matches.get_flag("interactive"),
             interactive_command: matches.get_one::<String>("interactive-command").cloned().unwrap_or_default(),
             allow: matches.get_many::<String>("allow").into_iter().flatten().cloned().collect(),
+            module: matches.get_one("mod").cloned(),
+            explain: matches.get_flag("explain"),
         }
+    }
+
+    /// The module of `-m`, behind or before the name of a command, else that of the environment.
+    /// `matches` are those of the command.
+    pub(crate) fn module(&self, matches: &ArgMatches) -> Option<String> {
+        let own = matches.get_one::<String>("mod").cloned();
+        match matches.value_source("mod") {
+            Some(ValueSource::CommandLine) => own,
+            _ => self.module.clone().or(own),
+        }
+    }
+
+    /// `--explain`, behind or before the name of a command. `matches` are those of the command.
+    pub(crate) fn explain(&self, matches: &ArgMatches) -> bool {
+        self.explain || matches.get_flag("explain")
+    }
+
+    /// Returns a copy for a command that lists something. With `json`, nothing but the list and
+    /// an error is printed, unless `--progress` asks for more.
+    pub(crate) fn for_listing(&self, json: bool) -> Self {
+        Self { silent: self.silent || json && self.progress == "auto", ..self.clone() }
     }
 
     /// Returns a copy with `-i` added if `interactive`, and with `command` as
@@ -172,16 +201,32 @@ impl Settings {
         }
     }
 
-    /// The absolute path of the configuration file. `None` if there is none.
-    pub(crate) fn config(&self) -> Option<PathBuf> {
-        let found = self.config.clone().or_else(|| rondel_client::state::config_file(|name| std::env::var(name).ok()));
-        found.map(|path| std::path::absolute(&path).unwrap_or(path))
+    /// The absolute path of the configuration file: the one that `--config` or the environment
+    /// names, else that of the user. `None` if nothing is named and the user has none.
+    ///
+    /// # Errors
+    ///
+    /// If a named file does not exist.
+    pub(crate) fn config(&self) -> Result<Option<PathBuf>> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let (named, by) = match &self.config {
+            Some(path) => (Some(path.clone()), "--config"),
+            None => (named_config(variable), CONFIG_VARIABLE),
+        };
+        let is_missing = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
+        let Some(path) = named else { return Ok(default_config(variable).filter(|path| !is_missing(path))) };
+        let path = std::path::absolute(&path).unwrap_or(path);
+        match is_missing(&path) {
+            false => Ok(Some(path)),
+            true => Err(Fault::not_found(format!("the configuration `{}` does not exist", path.display()))
+                .with_hint(format!("`{by}` names it; without that, `rondel/config.toml` in `~/.config` is read"))),
+        }
     }
 
     /// The command that starts an engine: this program, with the same configuration.
     pub(crate) fn engine_command(&self) -> Result<EngineCommand> {
         let program = std::env::current_exe().attempt(|| "find the executable of this program".into())?;
-        Ok(EngineCommand { program, config: self.config() })
+        Ok(EngineCommand { program, config: self.config()? })
     }
 
     /// How progress is shown.

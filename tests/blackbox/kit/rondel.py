@@ -113,14 +113,14 @@ class Rondel:
         return self.query(document, *flags, **more).json()
 
     def status(self) -> dict:
-        return self.run("engine", "status").json()
+        return self.run("engine", "status", "--json").json()
 
     def execs(self) -> int:
         """The number of processes that the engine has run in containers."""
         return self.status()["execs"]
 
     def verify(self) -> dict:
-        report = self.run("engine", "verify").json()
+        report = self.run("engine", "verify", "--json").json()
         assert report["problems"] == [], report
         return report
 

@@ -13,13 +13,14 @@ use rondel_ports::cache::{Policy, PruneRequest, Pruned, Record, RecordKind, Size
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::json_output::{json_flag, print_json};
 use crate::settings::Settings;
 
 /// The widest description in a table. Longer ones are cut.
 const MAX_DESCRIPTION_COLUMNS: usize = 60;
 
 pub(crate) fn command() -> Command {
-    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
+    let json = json_flag;
     let size = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("SIZE").value_parser(|text: &str| text.parse::<Size>()).help(help)
     };
@@ -38,6 +39,7 @@ pub(crate) fn command() -> Command {
     Command::new("cache")
         .about("List and prune the cache, and explain why work ran")
         .subcommand_required(true)
+        .disable_help_subcommand(true)
         .subcommand(
             Command::new("ls").about("List the records of the cache: description, kind, size, last use").args([
                 json(),
@@ -59,6 +61,7 @@ pub(crate) fn command() -> Command {
                 .arg(
                     Arg::new("policy")
                         .long("policy")
+                        .conflicts_with_all(["keep", "min-free", "reserved"])
                         .action(ArgAction::SetTrue)
                         .help("Prune down to the limits of the engine's configuration"),
                 )
@@ -78,6 +81,7 @@ pub(crate) fn command() -> Command {
                 .about("Explain why work ran: which inputs differ from the nearest earlier run")
                 .arg(
                     Arg::new("work")
+                        .value_name("WORK")
                         .help("Work of any session with this text in its title; default: all work of the last session"),
                 )
                 .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Also list work that was cached"))
@@ -113,12 +117,6 @@ async fn request_json<T: DeserializeOwned>(
     let answer = rondel_client::link::ask(&state, launch.as_ref(), method, path, body).await?;
     serde_json::from_slice(&answer)
         .map_err(|e| Fault::environment("the engine answered with something unexpected").caused_by(e))
-}
-
-fn print_json(value: &impl Serialize) -> Result<ExitCode> {
-    let value = serde_json::to_value(value).map_err(|e| Fault::bug("cannot encode the result").caused_by(e))?;
-    crate::output::write(&crate::output::json(&value))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
@@ -164,9 +162,6 @@ fn table(records: &[Record]) -> String {
 async fn prune(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let sizes = ["keep", "min-free", "reserved"].map(|name| matches.get_one::<Size>(name).copied());
     let by_policy = matches.get_flag("policy");
-    if by_policy && sizes.iter().any(Option::is_some) {
-        return Err(Fault::user("`--policy` does not go with limits of your own"));
-    }
     let disk = match sizes.iter().flatten().any(|size| matches!(size, Size::Percent(_))) {
         true => disk_bytes(settings)?,
         false => 0,

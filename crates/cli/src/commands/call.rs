@@ -14,6 +14,7 @@ use crate::changeset::{self, ApplyOptions, Changeset};
 use crate::flags::quote;
 use crate::output;
 use crate::settings::{Progress, Settings};
+use crate::usage_error::{self, Noun};
 
 pub(crate) fn command() -> Command {
     Command::new("call")
@@ -52,21 +53,24 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let (options, words) = split_options(matches.get_many::<String>("chain").into_iter().flatten().cloned().collect());
     let settings = &settings.interactively(options.interactive, options.interactive_command.clone());
     let help = matches!(words.first().map(String::as_str), Some("-h" | "--help"));
-    let module = matches.get_one::<String>("mod").cloned();
+    let module = settings.module(matches);
     let session = Session::open(settings, module.clone(), String::new(), help && module.is_none()).await?;
     if help && session.module().await?.is_none() {
         session.finish();
         output::write(&command().render_long_help().to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (first, title) = constructor(&session, matches.get_flag("explain")).await?;
+    let (first, _) = constructor(&session, settings.explain(matches)).await?;
     let saved = options.output.or_else(|| matches.get_one::<PathBuf>("output").cloned());
-    let chain = match parse_chain(&session, &title, first, words, false).await? {
+    let chain = match parse_chain(&session, &session.title("call"), first, words, false).await? {
         Parsed::Chain(chain) => chain,
         Parsed::Help(help) => {
             session.finish();
-            let _ = help.print();
-            return Ok(if help.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+            return Ok(usage_error::exit(&help, Noun::Function));
+        }
+        Parsed::Wrong(fault) => {
+            session.finish();
+            return Ok(usage_error::report(&fault));
         }
     };
     let json = options.json || matches.get_flag("json");

@@ -8,9 +8,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Method;
 use rondel_engine::rotating_file::all_files;
 use rondel_engine::{Config, LogFormat, LogOutput, ServeOptions};
-use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_link::Ending;
+use rondel_fault::{Attempt as _, Code, Fault, Result};
+use rondel_link::{Ending, Refusal};
 
+use super::engine_status;
+use crate::json_output::json_flag;
 use crate::settings::Settings;
 
 /// The warning of an engine without subordinate ids.
@@ -54,14 +56,21 @@ pub(crate) fn command() -> Command {
     Command::new("engine")
         .about("Control the engine; other commands start it if it is not running")
         .subcommand_required(true)
+        .disable_help_subcommand(true)
         .subcommand(
             Command::new("serve").about("Run the engine in the foreground").args([announce, log]).after_help(LOG_HELP),
         )
         .subcommand(
-            Command::new("status").about("Print whether an engine is running, its running work, and its warnings"),
+            Command::new("status")
+                .about("Print whether an engine is running, its running work, and its warnings")
+                .arg(json_flag()),
         )
         .subcommand(Command::new("stop").about("Stop the engine and everything that it runs"))
-        .subcommand(Command::new("verify").about("Check everything in the store and set damaged entries aside"))
+        .subcommand(
+            Command::new("verify")
+                .about("Check everything in the store and set damaged entries aside")
+                .arg(json_flag()),
+        )
         .subcommand(
             Command::new("reset").about("Stop the engine and remove everything in the store, including cache volumes"),
         )
@@ -69,9 +78,18 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
-        Some(("serve", m)) => serve(settings, m.get_flag("announce"), m.get_flag("log")),
-        Some(("status", _)) => crate::interrupt::block_on(show_status(settings, Method::GET, rondel_link::STATUS)),
-        Some(("verify", _)) => crate::interrupt::block_on(verify(settings)),
+        Some(("serve", m)) => {
+            let announce = m.get_flag("announce");
+            let served = serve(settings, announce, m.get_flag("log"));
+            if let Err(fault) = &served
+                && announce
+            {
+                announce_failure(fault);
+            }
+            served
+        }
+        Some(("status", m)) => crate::interrupt::block_on(engine_status::status(settings, m.get_flag("json"))),
+        Some(("verify", m)) => crate::interrupt::block_on(engine_status::verify(settings, m.get_flag("json"))),
         Some(("stop", _)) => crate::interrupt::block_on(stop(settings)),
         Some(("reset", _)) => reset(settings),
         _ => Err(Fault::bug("an engine command without an implementation")),
@@ -87,11 +105,12 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
     let log = install_log()?;
     let state = settings.state()?;
     state.make()?;
-    let config = Config::read(settings.config().as_deref())?;
+    let config = Config::read(settings.config()?.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().attempt(|| "start".into())?;
     let (at_ready, at_end) = (log.clone(), log.clone());
     let options = ServeOptions {
         state_dir: state.path().to_owned(),
+        commit: crate::build_info::COMMIT.map(str::to_owned),
         config,
         ready: Some(Box::new(move || {
             if log_to_state {
@@ -132,6 +151,18 @@ fn redirect_stderr(log: &File) {
     let _ = rustix::stdio::dup2_stderr(log);
 }
 
+/// Prints why the engine did not start, for the process that started it. After
+/// [`announce_ready`], standard output is closed to it.
+fn announce_failure(fault: &Fault) {
+    let code = fault.code().as_str().to_owned();
+    let mut hints = fault.hints().to_vec();
+    hints.extend((fault.code() == Code::ResourceExhausted).then(|| crate::chain::FREE_SPACE_HINT.to_owned()));
+    let refusal = Refusal { message: fault.full_message(), hints, code };
+    if let Ok(line) = serde_json::to_string(&refusal) {
+        let _ = crate::output::write(&format!("{line}\n"));
+    }
+}
+
 /// Prints `ready` for the process that started this engine, and closes standard output.
 fn announce_ready() {
     if crate::output::write("ready\n").is_ok()
@@ -139,22 +170,6 @@ fn announce_ready() {
     {
         let _ = rustix::stdio::dup2_stdout(&null);
     }
-}
-
-async fn show_status(settings: &Settings, method: Method, path: &str) -> Result<ExitCode> {
-    let (state, _) = settings.controlled().await?;
-    let body = rondel_client::link::control(&state, method, path).await?;
-    crate::output::write(&pretty(&body))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn verify(settings: &Settings) -> Result<ExitCode> {
-    let (state, _) = settings.controlled().await?;
-    let body = rondel_client::link::control(&state, Method::POST, rondel_link::VERIFY).await?;
-    crate::output::write(&pretty(&body))?;
-    let found: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let clean = found["problems"].as_array().is_some_and(Vec::is_empty);
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn stop(settings: &Settings) -> Result<ExitCode> {
@@ -245,10 +260,4 @@ fn stat(process: u32) -> Option<std::vec::IntoIter<String>> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let fields: Vec<String> = text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
     Some(fields.into_iter())
-}
-
-/// Formats a JSON response of the engine, indented.
-fn pretty(body: &[u8]) -> String {
-    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default())
 }

@@ -5,18 +5,25 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use rondel_fault::{Fault, Result};
 use rondel_link::ServedModule;
+use serde_json::{Value, json};
 
 use crate::chain::{Parsed, Session, callable, parse_chain};
 use crate::introspection::{FieldInfo, kebab};
+use crate::json_output::{json_flag, print_json};
 use crate::settings::Settings;
+use crate::usage_error::{self, Noun};
 
 /// The flag that names the module.
 pub(crate) fn module_flag() -> Arg {
+    module_flag_without_variable().env("RONDEL_MODULE").hide_env_values(true)
+}
+
+/// The flag that names the module, before the name of the command.
+pub(crate) fn module_flag_without_variable() -> Arg {
     Arg::new("mod")
         .short('m')
         .long("mod")
         .value_name("MODULE")
-        .env("RONDEL_MODULE")
         .help("The module: a directory or a git reference; default: the module of the working directory")
 }
 
@@ -47,19 +54,22 @@ pub(crate) fn command() -> Command {
         .about("List the functions of a module")
         .arg(module_flag())
         .arg(explain_flag())
-        .arg(Arg::new("path").num_args(0..).help("Functions to follow before listing"))
+        .arg(json_flag())
+        .arg(Arg::new("path").value_name("FUNCTION").num_args(0..).help("Functions to follow before listing"))
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let session = Session::open(settings, matches.get_one("mod").cloned(), String::new(), false).await?;
-    let (first, title) = constructor(&session, matches.get_flag("explain")).await?;
+    let settings = &settings.for_listing(matches.get_flag("json"));
+    let session = Session::open(settings, settings.module(matches), String::new(), false).await?;
+    let (first, _) = constructor(&session, settings.explain(matches)).await?;
     let words: Vec<String> = matches.get_many::<String>("path").into_iter().flatten().map(|w| kebab(w)).collect();
     let path = words.last().cloned();
-    let parsed = parse_chain(&session, &title, first, words, true).await?;
+    let parsed = parse_chain(&session, &session.title("functions"), first, words, true).await?;
     session.finish();
     let chain = match parsed {
         Parsed::Chain(chain) => chain,
-        Parsed::Help(e) => return Err(Fault::user(e.to_string().trim_start_matches("error: ").trim().to_owned())),
+        Parsed::Help(error) => return Ok(usage_error::exit(&error, Noun::Function)),
+        Parsed::Wrong(fault) => return Ok(usage_error::report(&fault)),
     };
     let Some(last) = &chain.last else {
         let kind = chain.calls.last().map(|c| c.field.ty.base_name().to_owned()).unwrap_or_default();
@@ -69,6 +79,9 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         )));
     };
     let functions = callable(Some(last));
+    if matches.get_flag("json") {
+        return print_json(&functions.iter().map(|function| described(function)).collect::<Vec<_>>());
+    }
     if functions.is_empty() {
         crate::output::note("No functions found.");
         return Ok(ExitCode::SUCCESS);
@@ -79,6 +92,26 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         crate::output::note(&format!("Skipped {skipped} function(s) with unsupported types"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A function as `functions --json` prints it. Names are those of the command line, types those of
+/// GraphQL.
+fn described(function: &FieldInfo) -> Value {
+    let arguments = function.args.iter().map(|arg| {
+        json!({
+            "name": kebab(&arg.name),
+            "description": arg.description.as_deref().unwrap_or_default(),
+            "type": arg.ty.text(),
+            "required": arg.is_required(),
+            "default": arg.default_value,
+        })
+    });
+    json!({
+        "name": kebab(&function.name),
+        "description": function.description.as_deref().unwrap_or_default(),
+        "type": function.ty.text(),
+        "arguments": arguments.collect::<Vec<_>>(),
+    })
 }
 
 /// The field that constructs the main object of the served module, and the name of the module.

@@ -3,7 +3,9 @@
 mod cache;
 mod call;
 mod engine;
+mod engine_status;
 mod functions;
+mod help;
 mod query;
 mod run;
 mod session;
@@ -12,10 +14,10 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use rondel_fault::{Fault, Result};
 
-use crate::interrupt::block_on;
+use crate::interrupt::{block_on, block_on_with_signals};
 use crate::settings::Settings;
 
 /// The arguments of every command, in the order of `rondel help`.
@@ -30,21 +32,43 @@ pub(crate) fn all() -> Vec<Command> {
         cache::command(),
         engine::command(),
         version::command(),
+        help::command(),
     ]
 }
 
-/// Runs the command that the arguments name.
-pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+/// The flags that select a module, before the name of a command that takes them.
+pub(crate) fn module_args() -> [Arg; 2] {
+    [functions::module_flag_without_variable(), functions::explain_flag()]
+}
+
+/// Checks that flags before the name of the command are flags of that command.
+fn check_module_args(matches: &ArgMatches) -> Result<(), Fault> {
+    let name = matches.subcommand_name().unwrap_or_default();
+    let command = all().into_iter().find(|command| command.get_name() == name);
+    let takes = |id: &str| command.iter().flat_map(Command::get_arguments).any(|arg| arg.get_id() == id);
+    let given = [("mod", "-m", matches.contains_id("mod")), ("explain", "--explain", matches.get_flag("explain"))];
+    match given.into_iter().find(|(id, _, given)| *given && !takes(id)) {
+        Some((_, flag, _)) => Err(Fault::user(format!("`{name}` takes no `{flag}`"))),
+        None => Ok(()),
+    }
+}
+
+/// Runs the command that the arguments name. `command_line` makes the whole command line anew.
+pub(crate) fn run(settings: &Settings, matches: &ArgMatches, command_line: fn() -> Command) -> Result<ExitCode> {
+    if let Err(fault) = check_module_args(matches) {
+        return Ok(crate::usage_error::report(&fault));
+    }
     match matches.subcommand() {
         Some(("call", m)) => block_on(call::run(settings, m)),
         Some(("functions", m)) => block_on(functions::run(settings, m)),
         Some(("query", m)) => block_on(query::run(settings, m)),
         Some(("up", m)) => block_on(up::run(settings, m)),
-        Some(("run", m)) => block_on(run::run(settings, m)),
+        Some(("run", m)) => block_on_with_signals(run::run(settings, m)),
         Some(("session", m)) => block_on(session::run(settings, m)),
         Some(("cache", m)) => block_on(cache::run(settings, m)),
         Some(("engine", m)) => engine::run(settings, m),
-        Some(("version", _)) => version::run(),
+        Some(("version", m)) => version::run(m),
+        Some(("help", m)) => help::run(m, command_line),
         _ => Err(Fault::bug("a command without an implementation")),
     }
 }

@@ -1,6 +1,5 @@
 //! `rondel query`: sends a GraphQL document from a file or standard input.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,7 +17,7 @@ pub(super) const CLIENT_VERSION: &str = "_EXPERIMENTAL_DAGGER_VERSION";
 pub(crate) fn command() -> Command {
     Command::new("query")
         .about("Send a GraphQL query and print the data as JSON")
-        .arg(Arg::new("operation").help("The operation to run if the document has several"))
+        .arg(Arg::new("operation").value_name("OPERATION").help("The operation to run if the document has several"))
         .arg(
             Arg::new("doc")
                 .long("doc")
@@ -42,14 +41,13 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let document = match matches.get_one::<PathBuf>("doc") {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|e| Fault::user(format!("cannot read `{}`", path.display())).caused_by(e))?,
-        None => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).attempt(|| "read the document from standard input".into())?;
-            text
-        }
+        None => crate::interrupt::on_thread(|| std::io::read_to_string(std::io::stdin()))
+            .await?
+            .attempt(|| "read the document from standard input".into())?,
     };
     let version = api_version(matches)?;
-    let module = matches.get_one::<String>("mod").cloned();
+    let module = settings.module(matches);
+    let has_module = module.is_some();
     let asked = matches.contains_id("api-version").then(|| version.clone());
     let session = Session::open_entrypoint(settings, module, version).await?;
     check_view(asked.as_deref(), session.attached())?;
@@ -57,7 +55,10 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     if let Some(operation) = matches.get_one::<String>("operation") {
         body["operationName"] = operation.as_str().into();
     }
-    let data = session.send(&body).await?;
+    let data = session.send(&body).await.map_err(|fault| match has_module {
+        true => session.with_near_modules(fault),
+        false => fault,
+    })?;
     session.finish();
     crate::output::write(&crate::output::json(&data))?;
     Ok(ExitCode::SUCCESS)

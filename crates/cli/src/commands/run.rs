@@ -8,9 +8,13 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use rondel_client::ClientCallbacks;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
+use rustix::process::{Pid, Signal};
+use rustix::termios::isatty;
+use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::progress_output::ProgressOutput;
+use crate::proxy::SessionProxy;
 use crate::settings::{Settings, workdir};
 
 pub(crate) fn command() -> Command {
@@ -19,6 +23,7 @@ pub(crate) fn command() -> Command {
         .arg(super::query::api_version_flag())
         .arg(
             Arg::new("command")
+                .value_name("PROGRAM")
                 .required(true)
                 .num_args(1..)
                 .trailing_var_arg(true)
@@ -31,6 +36,35 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
     let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
+    let (proxy, progress) = match crate::interrupt::cancellable(open(settings, matches)).await? {
+        Ok(opened) => opened,
+        Err(code) => return Ok(code),
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
+    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .env("DAGGER_SESSION_PORT", proxy.port.to_string())
+        .env("DAGGER_SESSION_TOKEN", &proxy.token)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| Fault::user(format!("cannot run `{}`", program.display())).caused_by(e))?;
+    // The program decides what a signal means, and ends the session by its end.
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status.attempt(|| format!("wait for `{}`", program.display()))?,
+            // A terminal sends Ctrl-C to the program, too.
+            _ = interrupt.recv() => if !has_terminal() { forward(&child, Signal::INT) },
+            _ = terminate.recv() => forward(&child, Signal::TERM),
+        }
+    };
+    progress.finish();
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Opens a session and serves it.
+async fn open(settings: &Settings, matches: &ArgMatches) -> Result<(SessionProxy, ProgressOutput)> {
     let version = super::query::api_version(matches)?;
     let asked = matches.contains_id("api-version").then(|| version.clone());
     let progress = ProgressOutput::new(settings.progress()?);
@@ -40,20 +74,17 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };
     let attached = settings.attach(hello, callbacks).await?;
     super::query::check_view(asked.as_deref(), &attached)?;
-    let proxy = crate::proxy::open(attached).await?;
-    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
-        .env("DAGGER_SESSION_PORT", proxy.port.to_string())
-        .env("DAGGER_SESSION_TOKEN", &proxy.token)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| Fault::user(format!("cannot run `{}`", program.display())).caused_by(e))?;
-    let status = tokio::select! {
-        status = child.wait() => status.attempt(|| format!("wait for `{}`", program.display()))?,
-        _ = terminate.recv() => return Err(Fault::cancelled("terminated")),
-    };
-    progress.finish();
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    Ok((crate::proxy::open(attached).await?, progress))
+}
+
+fn has_terminal() -> bool {
+    isatty(std::io::stdin()) || isatty(std::io::stdout()) || isatty(std::io::stderr())
+}
+
+fn forward(child: &Child, signal: Signal) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(id) = id {
+        // An error means that the program has ended.
+        let _ = rustix::process::kill_process(id, signal);
+    }
 }

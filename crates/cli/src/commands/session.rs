@@ -23,10 +23,11 @@ pub(crate) fn command() -> Command {
         .arg(
             Arg::new("workdir")
                 .long("workdir")
+                .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
                 .help("The directory that relative paths start from"),
         )
-        .arg(Arg::new("version").long("version").help("The API version to serve"))
+        .arg(Arg::new("version").long("version").value_name("VERSION").help("The API version to serve"))
         .arg(Arg::new("label").long("label").action(ArgAction::Append).hide(true))
         // Accepted so that libraries of every version can start a session; they have no effect.
         .args([text("project"), text("workspace").short('W')])
@@ -72,13 +73,9 @@ fn version(matches: &ArgMatches) -> Result<String> {
 }
 
 async fn input_ends() {
-    let (done, ended) = tokio::sync::oneshot::channel();
-    // A read of standard input cannot be cancelled. On a thread of its own it does not hold up the
-    // runtime.
-    std::thread::spawn(move || {
+    let _ = crate::interrupt::on_thread(|| {
         let mut sink = [0; 1024];
         while std::io::Read::read(&mut std::io::stdin().lock(), &mut sink).is_ok_and(|n| n > 0) {}
-        let _ = done.send(());
-    });
-    let _ = ended.await;
+    })
+    .await;
 }

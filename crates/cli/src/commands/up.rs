@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::functions::module_flag;
 use crate::chain::Session;
+use crate::json_output::{json_flag, print_json};
+use crate::near_modules;
 use crate::settings::Settings;
 
 pub(super) fn command() -> Command {
@@ -21,11 +23,13 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("List the services without starting them"),
         )
-        .arg(Arg::new("name").num_args(0..).help("Names or patterns of services; default: all"))
+        .arg(json_flag().requires("list").help("With `--list`: print JSON; an error is JSON, too"))
+        .arg(Arg::new("name").value_name("NAME").num_args(0..).help("Names or patterns of services; default: all"))
 }
 
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let reference = matches.get_one::<String>("mod").cloned().unwrap_or_else(|| ".".into());
+    let settings = &settings.for_listing(matches.get_flag("json"));
+    let reference = settings.module(matches).unwrap_or_else(|| ".".into());
     let names: Vec<&String> = matches.get_many("name").into_iter().flatten().collect();
     let session = Session::open(settings, None, String::new(), true).await?;
     let ask = |selection: &str| {
@@ -37,7 +41,8 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
             "variables": {"reference": reference, "include": include},
         })
     };
-    let found = session.send(&ask("list { name description }")).await?;
+    let found = session.send(&ask("list { name description }")).await;
+    let found = found.map_err(|fault| near_modules::add(fault, &reference))?;
     let found = found.pointer("/moduleSource/asModule/services/list").and_then(Value::as_array).cloned();
     let found = found.unwrap_or_default();
     if found.is_empty() {
@@ -54,6 +59,9 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     }
     if matches.get_flag("list") {
         session.finish();
+        if matches.get_flag("json") {
+            return print_json(&found);
+        }
         crate::output::write(&table(&found))?;
         return Ok(ExitCode::SUCCESS);
     }
