@@ -30,13 +30,44 @@ from typing import runtime_checkable as _runtime_checkable
 from typing_extensions import Self as _Self
 
 from dagger.client._core import Arg as _Arg
-from dagger.client._guards import typecheck as _typecheck
 from dagger.client.base import Enum as _Enum
 from dagger.client.base import Input as _Input
 from dagger.client.base import Root as _Root
 from dagger.client.base import Scalar as _Scalar
 from dagger.client.base import Type as _Type
 ";
+/// The decorators of generated classes, in [`CORE`].
+///
+/// The library's decorator generates the checks of all methods of a class at once. For the whole
+/// API that is half of the time that a process takes to start. So here the check of a method is
+/// generated when the method is first used. The library's decorator knows what `Self` is in a class
+/// alone, hence the class takes its place meanwhile.
+const TYPECHECK: &str = r#"from types import FunctionType as _FunctionType
+
+from dagger.client._guards import typecheck as _typecheck
+
+
+class _Method:
+    def __init__(self, owner, name, function):
+        self.owner, self.name, self.function = owner, name, function
+
+    def __get__(self, instance, owner=None):
+        hints = self.function.__annotations__
+        self.function.__annotations__ = {name: self.owner if hint is _Self else hint for name, hint in hints.items()}
+        try:
+            checked = _typecheck(self.function)
+        finally:
+            self.function.__annotations__ = hints
+        setattr(self.owner, self.name, checked)
+        return checked.__get__(instance, owner)
+
+
+def _typecheck_methods(cls):
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, _FunctionType) and not name.startswith("__"):
+            setattr(cls, name, _Method(cls, name, value))
+    return cls
+"#;
 /// Scalars that have a Python type.
 const BUILTIN: &[(&str, &str)] =
     &[("ID", "str"), ("Int", "int"), ("String", "str"), ("Float", "float"), ("Boolean", "bool")];
@@ -48,6 +79,7 @@ pub fn python_core(schema: &Schema, view: View) -> String {
     let mut out = BindingsWriter::new(schema, view, false);
     out.text.push_str("# Generated. Bindings of the API.\n");
     out.text.push_str(IMPORTS);
+    out.text.push_str(TYPECHECK);
     let types = listed(schema).filter(|ty| *ty.name != *schema.query).collect();
     out.types(types);
     if let Some(query) = schema.types.get(&schema.query) {
@@ -64,7 +96,10 @@ pub fn python_all(core: &Schema, schema: &Schema, view: View) -> String {
     out.core = Some(core);
     let _ = writeln!(out.text, "# Generated. Bindings of the modules that this module uses, beside those of the API.");
     out.text.push_str(IMPORTS);
-    let _ = writeln!(out.text, "\nimport {CORE} as _core\nfrom {CORE} import *");
+    let _ = writeln!(
+        out.text,
+        "\nimport {CORE} as _core\nfrom {CORE} import *\nfrom {CORE} import _typecheck, _typecheck_methods"
+    );
     out.defined = core.types.keys().map(|name| &**name).collect();
     let is_new = |ty: &&TypeDef| !core.types.contains_key(&ty.name);
     out.types(listed(schema).filter(is_new).collect());
@@ -134,7 +169,7 @@ impl<'a> BindingsWriter<'a> {
                     TypeKind::Input(fields) => self.input(ty, fields),
                     TypeKind::Interface(_) => self.interface(ty),
                     TypeKind::Object(_) => {
-                        self.text.push_str("@_typecheck\n");
+                        self.text.push_str("@_typecheck_methods\n");
                         self.class(ty, "_Type", true, false);
                     }
                 }
@@ -146,7 +181,7 @@ impl<'a> BindingsWriter<'a> {
 
     /// The class `name` with those fields of the root type for which `filter` is true.
     fn root(&mut self, name: &str, base: &str, query: &TypeDef, filter: &dyn Fn(&FieldDef) -> bool) {
-        let _ = writeln!(self.text, "\n\n@_typecheck\nclass {name}({base}):\n    pass\n");
+        let _ = writeln!(self.text, "\n\n@_typecheck_methods\nclass {name}({base}):\n    pass\n");
         for field in query.fields().into_iter().flat_map(|fields| &fields.list) {
             if field.is_listed() && filter(field) {
                 self.method(query, field);
@@ -236,7 +271,7 @@ impl<'a> BindingsWriter<'a> {
                 self.text.push_str("        ...\n\n");
             }
         }
-        self.text.push_str("\n@_typecheck\n");
+        self.text.push_str("\n@_typecheck_methods\n");
         self.class(ty, "_Type", true, true);
     }
 
