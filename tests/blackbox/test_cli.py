@@ -24,6 +24,7 @@ def test_version_names_the_build(engine):
     assert engine.run("-V").ok().out == f"rondel {described['version']}\n"
 
 
+@pytest.mark.once
 def test_help_is_printed_and_usage_errors_name_the_word(engine):
     assert "call" in engine.run("--help").ok().out
     assert engine.run("help", "cache", "ls").ok().out.startswith("List the records")
@@ -160,6 +161,7 @@ class Probe:
 """
 
 
+@pytest.mark.once
 def test_lists_as_flags(connected, folder):
     module = write_module(folder / "m", LISTS)
 
@@ -360,6 +362,8 @@ def test_a_stopped_engine_is_reported(fresh):
     waiting.stdout.close()
     waiting.stderr.close()
     assert fresh.data("{ version }")
+    # The process that waits for an ordinary user's engine was not stopped with it.
+    fresh.run("engine", "stop", timeout=60).ok()
 
 
 def test_a_folder_with_other_files_is_no_state_directory(fresh, folder):

@@ -6,7 +6,6 @@
 //! files are the child's too. The parent closes its files, so that a reader of the engine's output
 //! sees the end of it.
 
-use std::ffi::CStr;
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::process::{Command, Stdio};
@@ -131,8 +130,9 @@ fn supervise(child: libc::pid_t, ids: Ids, mut ready: PipeReader, mut mapped: Pi
         }
     }
     drop((ready, mapped));
+    // Not every C library has a function for it.
     // SAFETY: nothing in this process uses a file descriptor from here on.
-    unsafe { libc::close_range(0, libc::c_uint::MAX, 0) };
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
     let _ = std::env::set_current_dir("/");
     relay(child)
 }
@@ -191,19 +191,24 @@ fn parse_sub_ids(text: &str, user: u32, name: Option<&str>) -> Vec<(u32, u32)> {
     text.lines().filter_map(range).collect()
 }
 
+/// The name of a user: of `/etc/passwd`, or of another source of names that this machine has, which
+/// `getent` asks. The C library would load a plug-in for it, and a static binary cannot.
 fn user_name(user: u32) -> Option<String> {
-    let mut buffer = vec![0; 16 * 1024];
-    // SAFETY: all pointers are valid for the call; the name points into `buffer`, which lives until
-    // it is copied.
-    unsafe {
-        let mut entry: libc::passwd = std::mem::zeroed();
-        let mut found = std::ptr::null_mut();
-        libc::getpwuid_r(user, &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found);
-        if found.is_null() {
-            return None;
-        }
-        CStr::from_ptr(entry.pw_name).to_str().ok().map(str::to_owned)
-    }
+    let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_in_passwd(&known, user).or_else(|| {
+        let mut getent = Command::new("getent");
+        getent.args(["passwd", &user.to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+        name_in_passwd(&String::from_utf8(getent.output().ok()?.stdout).ok()?, user)
+    })
+}
+
+/// The name of a user in lines of the form of `/etc/passwd`.
+fn name_in_passwd(text: &str, user: u32) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(user)).then(|| name.to_owned())
+    })
 }
 
 /// Passes signals on and ends as the child ends.
@@ -227,8 +232,9 @@ fn relay(child: libc::pid_t) -> ! {
     }
 }
 
-/// Waits for the end of the child and returns its wait status. Stops this process as long as the
-/// child is stopped.
+/// Looks whether the child has ended and returns its wait status. When a terminal has stopped the
+/// child, this process stops too, so that a shell sees it; the shell continues both. A child that
+/// was stopped by itself is also continued by itself, and this process goes on.
 fn ended(child: libc::pid_t) -> Option<libc::c_int> {
     loop {
         let mut status = 0;
@@ -236,6 +242,9 @@ fn ended(child: libc::pid_t) -> Option<libc::c_int> {
         match unsafe { libc::waitpid(child, &mut status, libc::WNOHANG | libc::WUNTRACED) } {
             0 => return None,
             found if found == child && libc::WIFSTOPPED(status) => {
+                if libc::WSTOPSIG(status) == libc::SIGSTOP {
+                    continue;
+                }
                 // SAFETY: plain system calls.
                 unsafe {
                     libc::raise(libc::SIGSTOP);
@@ -297,6 +306,15 @@ mod tests {
             (7, Some("bob"), vec![]),
         ] {
             assert_eq!(parse_sub_ids(text, user, name), expected, "{user} {name:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_has_the_name_of_the_first_line_with_the_number() {
+        let text =
+            "root:x:0:0:root:/root:/bin/sh\n# comment\nann:x:1001:7::/home/ann:/bin/sh\nbob:x:1001:7:::\nlast:x:7";
+        for (user, expected) in [(0, Some("root")), (1001, Some("ann")), (7, Some("last")), (8, None)] {
+            assert_eq!(name_in_passwd(text, user).as_deref(), expected, "{user}");
         }
     }
 
