@@ -255,6 +255,7 @@ def test_chg_006_an_export_applies_changes_to_the_host(session, folder):
     assert (precious / "a").read_text() == "keep"
 
 
+@pytest.mark.once
 def test_call_017_chg_006_call_shows_or_applies_a_changeset(connected, folder):
     for name in ("before", "other"):
         (folder / name).mkdir()

@@ -25,12 +25,12 @@ def test_version_names_the_build(engine):
 
 
 @pytest.mark.once
-def test_help_is_printed_and_usage_errors_name_the_word(engine):
+def test_help_is_printed_and_usage_errors_name_the_word(engine, connected):
     assert "call" in engine.run("--help").ok().out
     assert engine.run("help", "cache", "ls").ok().out.startswith("List the records")
     assert engine.run("help", "call").ok().out.startswith("Call functions")
     engine.run("no-such-command").failed("no-such-command", code=2)
-    engine.run("call", "--no-such-flag", cwd=GREETER).failed("no-such-flag", code=2)
+    connected.run("call", "--no-such-flag", cwd=GREETER).failed("no-such-flag", code=2)
     engine.run().failed("Usage: rondel", code=2)
 
 

@@ -109,6 +109,7 @@ class Probe:
 """
 
 
+@pytest.mark.once
 def test_a_module_needs_an_entitlement(connected, folder):
     module = write_module(folder / "m", MODULE)
     connected.run("call", "-m", module, "caps").failed(DENIED, f"--allow security.insecure={module}")
@@ -141,6 +142,7 @@ def forged(id_: str, old: str, new: str) -> str:
     return id_of_bytes(body.replace(old.encode(), new.encode()))
 
 
+@pytest.mark.once
 def test_an_id_with_the_users_entitlement_can_be_passed_on(connected, folder, sealed):
     assert "CapEff" in leaf(answers_inside(connected, [LOAD % sealed])[0])
     module = write_module(folder / "m", MODULE)
@@ -152,6 +154,7 @@ def test_an_id_with_the_users_entitlement_can_be_passed_on(connected, folder, se
     assert "CapEff" in leaf(answers_inside(connected, [LOAD % sealed])[0]), "a seal holds for another run of the engine"
 
 
+@pytest.mark.once
 def test_a_recipe_that_was_changed_is_refused_for_every_client(connected, folder, sealed):
     changed = forged(sealed, "echo first", "echo other")
     connected.query(LOAD % changed).failed(UNSEALED, code=1)

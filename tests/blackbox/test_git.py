@@ -89,6 +89,7 @@ def test_a_checkout_has_the_depth_and_tags_asked_for(engine, sample_address, sam
     assert tags("tagged") == ["v0.10.0"] and tags("one") == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("before", ["head", 'branch(name: "dev")', "head { tree(includeTags: true) }", ""])
 @pytest.mark.parametrize("depth", [-1, 0])
 def test_a_checkout_has_the_tags_that_its_ref_reaches(engine, sample, folder, before, depth):
@@ -241,6 +242,7 @@ def test_an_unsafe_git_address_is_refused(engine):
         engine.query(git_document(url, "head { commit }")).failed("cannot use the git address")
 
 
+@pytest.mark.once
 def test_git_013_tags_and_branches_are_filtered_by_pattern(engine, sample_address):
     selection = """
         any: tags(patterns: ["v*"])
@@ -257,6 +259,7 @@ def test_git_013_tags_and_branches_are_filtered_by_pattern(engine, sample_addres
     assert found["several"] == ["v0.2.0", "v0.9.5"] and found["branches"] == ["dev"]
 
 
+@pytest.mark.once
 def test_git_014_the_latest_version_is_the_highest_tag(engine, sample_address, place):
     assert engine.data(git_document(sample_address, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
     bare = place / "none"

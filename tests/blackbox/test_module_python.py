@@ -31,12 +31,14 @@ def versions(connected, module, *names):
     return connected.data(query, "-m", module)["probe"]["versions"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("engine_version", ["v0.21.8", "v0.18.12", "v0.11.4", "v0.21.0-dev-1"])
 def test_every_view_gets_one_library(connected, folder, engine_version):
     module = write_module(folder, CODE, engine_version=engine_version)
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
 
 
+@pytest.mark.once
 def test_a_version_of_the_library_in_the_project_is_ignored(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io==0.18.12"]\n')
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
@@ -74,6 +76,7 @@ class Probe:
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "engine_version, entry, typed_id",
     [
@@ -114,7 +117,7 @@ def signature(function):
 def members(cls):
     if issubclass(cls, enum.Enum):
         return {name: member.value for name, member in cls.__members__.items()}
-    public = {name: value for name, value in vars(cls).items() if not name.startswith("_") or name == "__await__"}
+    public = {name: getattr(cls, name) for name in vars(cls) if not name.startswith("_") or name == "__await__"}
     return {name: signature(value) for name, value in public.items() if callable(value)}
 
 wrong, compared = [], 0
@@ -139,6 +142,7 @@ NEWER = {"Address.volume", "Binding.as_volume", "Container.with_mounted_volume",
 NEWER |= {"Query.load_volume_from_id", "Query.sshfs_volume"}
 
 
+@pytest.mark.once
 def test_bindings_are_what_the_librarys_generator_makes(connected, folder):
     code = "from dagger import function, object_type\n\n@object_type\nclass Probe:\n    @function\n"
     code += "    def bindings(self) -> str:\n        import dagger_core_gen\n        return open(dagger_core_gen.__file__).read()\n"
@@ -193,6 +197,7 @@ class User:
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("engine_version", ["v0.21.8", "v0.12.6"])
 def test_members_named_like_python_keywords_can_be_called(connected, folder, engine_version):
     write_module(folder / "dep", DEP, "dep")
@@ -209,11 +214,13 @@ def test_an_extra_dependency_is_installed(connected, folder):
     assert versions(connected, module, "iniconfig") == ["2.0.0"]
 
 
+@pytest.mark.once
 def test_an_unknown_dependency_is_named(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig==99.0.0"]\n')
     connected.run("functions", "-m", module).failed("iniconfig==99.0.0")
 
 
+@pytest.mark.once
 def test_a_lock_file_pins_versions(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig"]\n', requirements__lock="iniconfig==2.0.0\n    # via probe\n")
     assert versions(connected, module, "iniconfig") == ["2.0.0"]
@@ -251,6 +258,7 @@ source = { registry = "https://index.example/simple" }
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "engine_version, name, lock",
     [
@@ -292,6 +300,7 @@ def test_packages_of_the_same_repository_are_installed(connected, folder):
     assert connected.data("{ probe { names } }", "-m", module) == {"probe": {"names": ["base", "lib"]}}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("vendored", [True, False])
 def test_a_vendored_library_is_replaced(connected, folder, vendored):
     text = HEAD + 'dependencies = ["dagger-io"]\n[tool.uv.sources]\ndagger-io = { path = "sdk", editable = true }\n'
@@ -303,6 +312,7 @@ def test_a_vendored_library_is_replaced(connected, folder, vendored):
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
 
 
+@pytest.mark.once
 def test_settings_of_uv_are_used(connected, folder):
     text = HEAD + 'requires-python = ">=3.10"\ndependencies = ["dagger-io", "iniconfig"]\n[tool.uv]\nconstraint-dependencies = ["iniconfig==2.0.0"]\n'
     module = project(folder, text)
@@ -319,12 +329,14 @@ source = { registry = "https://index.example/simple" }
 """
 
 
+@pytest.mark.once
 def test_a_lock_file_of_uv_pins_versions(connected, folder):
     text = HEAD + 'requires-python = ">=3.10"\ndependencies = ["dagger-io", "iniconfig"]\n'
     module = project(folder, text, uv__lock=UV_LOCK)
     assert versions(connected, module, "iniconfig", "dagger-io") == ["2.0.0", "0.21.11"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "wanted, version",
     [(">=3.11", "3.11"), (">=3.10", "3.11"), (">=3.12", "3.13"), (">=3.11,!=3.11.*", "3.13"), ("<3.13", "3.11"), (">=3.13", "3.13")],
@@ -335,6 +347,7 @@ def test_the_lowest_available_python_is_used(connected, folder, wanted, version)
     assert connected.run("call", "-m", module, "python").ok().out.strip() == version
 
 
+@pytest.mark.once
 def test_an_unavailable_python_is_named(connected, folder):
     module = project(folder, HEAD + 'requires-python = "==3.12.*"\ndependencies = ["dagger-io"]\n')
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "python:3.12-slim")
@@ -342,6 +355,7 @@ def test_an_unavailable_python_is_named(connected, folder):
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "python:3.8-slim")
 
 
+@pytest.mark.once
 def test_a_project_may_name_its_base_image(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io"]\n[tool.dagger]\nbase-image = "python:3.13-slim"\n')
     assert connected.run("call", "-m", module, "python").ok().out.strip() == "3.13"
@@ -349,6 +363,7 @@ def test_a_project_may_name_its_base_image(connected, folder):
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "no such image")
 
 
+@pytest.mark.once
 def test_a_broken_project_file_is_named(connected, folder):
     connected.run("functions", "-m", project(folder, "[project\n")).failed("cannot read `pyproject.toml` of module `probe`", "line 1")
 

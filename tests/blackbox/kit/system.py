@@ -12,8 +12,9 @@ from pathlib import Path
 
 from kit.paths import ROOT
 
-# Below the kernel's ephemeral ports. Runs of the suite start at different ports.
-PORTS = itertools.count(10_000 + os.getpid() * 64 % 20_000)
+# Below the kernel's ephemeral ports. Runs of the suite start at different ports, also those whose processes were started one
+# after the other.
+PORTS = itertools.count(10_000 + os.getpid() * 997 % 20_000)
 
 
 def free_port() -> int:
