@@ -176,7 +176,7 @@ const QUARANTINE: &str = "quarantine";
 
 /// The entries of a state directory. `format` is last, so that a partly removed directory can be
 /// removed again.
-const CONTENT: [&str; 23] = [
+const CONTENT: [&str; 24] = [
     "git",
     "mac.key",
     "mac.new",
@@ -198,6 +198,7 @@ const CONTENT: [&str; 23] = [
     "index.sqlite.damaged",
     "index.sqlite.damaged-wal",
     "index.sqlite.damaged-shm",
+    "traces",
     "lock",
     "format",
 ];
