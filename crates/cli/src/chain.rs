@@ -54,7 +54,7 @@ impl Session {
         let reference = module.clone().unwrap_or_else(|| ".".into());
         let request = ModuleRequest { optional, reference, entrypoint };
         let progress = ProgressOutput::new(settings.progress()?);
-        let terminal = crate::terminal::terminal(&progress);
+        let terminal = crate::terminal::terminal(&progress.handle());
         let interactive = settings.interactive(terminal.is_some())?;
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
         let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };
@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// Ends progress output and returns the counts of the run.
-    pub(crate) fn finish(&self) -> rondel_progress::run_state::Totals {
+    pub(crate) fn finish(&self) -> rondel_progress::Totals {
         self.progress.finish()
     }
 

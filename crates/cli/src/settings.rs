@@ -1,6 +1,5 @@
 //! Settings that every command shares: the global flags, and where the engine is.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -10,17 +9,10 @@ use rondel_client::state::{CONFIG_VARIABLE, default_config, named_config};
 use rondel_client::{Attached, ClientCallbacks, Endpoint, EngineCommand, OpenSession, StateDir};
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
+use rondel_progress::Verbosity;
 
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// One line after the other, for logs.
-    Plain,
-    /// A block at the bottom of the terminal.
-    Tty,
-    /// No progress.
-    Silent,
-}
+use crate::progress_mode::{self, ErrorStream, ProgressMode};
+use crate::progress_output::{self, ProgressSettings};
 
 /// The values of the global flags.
 #[derive(Clone)]
@@ -29,6 +21,12 @@ pub(crate) struct Settings {
     config: Option<PathBuf>,
     progress: String,
     silent: bool,
+    verbosity: Verbosity,
+    is_listing: bool,
+    is_call: bool,
+    shares_terminal: bool,
+    command: String,
+    began: u64,
     interactive: bool,
     interactive_command: String,
     allow: Vec<String>,
@@ -39,8 +37,9 @@ pub(crate) struct Settings {
 }
 
 /// The flags that every command takes.
-pub(crate) fn global_args() -> [Arg; 7] {
-    [
+pub(crate) fn global_args() -> Vec<Arg> {
+    let [progress, quiet, verbose] = progress_mode::args();
+    vec![
         Arg::new("state-dir")
             .long("state-dir")
             .global(true)
@@ -53,14 +52,9 @@ pub(crate) fn global_args() -> [Arg; 7] {
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
             .help("The configuration file of the engine [env: RONDEL_CONFIG]"),
-        Arg::new("progress")
-            .long("progress")
-            .global(true)
-            .value_name("HOW")
-            .value_parser(["auto", "plain", "tty"])
-            .default_value("auto")
-            .help("How progress is shown on standard error"),
-        Arg::new("silent").long("silent").short('s').global(true).action(ArgAction::SetTrue).help("Show no progress"),
+        progress,
+        quiet,
+        verbose,
         Arg::new("interactive")
             .long("interactive")
             .short('i')
@@ -87,6 +81,12 @@ impl Settings {
             config: matches.get_one("config").cloned(),
             progress: matches.get_one::<String>("progress").cloned().unwrap_or_default(),
             silent: matches.get_flag("silent"),
+            verbosity: progress_mode::verbosity(matches.get_count("verbose")),
+            is_listing: false,
+            is_call: false,
+            shares_terminal: false,
+            command: matches.subcommand_name().unwrap_or_default().to_owned(),
+            began: progress_output::now(),
             interactive: matches.get_flag("interactive"),
             interactive_command: matches.get_one::<String>("interactive-command").cloned().unwrap_or_default(),
             allow: matches.get_many::<String>("allow").into_iter().flatten().cloned().collect(),
@@ -110,10 +110,28 @@ impl Settings {
         self.explain || matches.get_flag("explain")
     }
 
-    /// Returns a copy for a command that lists something. With `json`, nothing but the list and
-    /// an error is printed, unless `--progress` asks for more.
+    /// How much is shown.
+    pub(crate) fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Returns a copy for a command that lists something. Its progress is shown only if something
+    /// fails or takes long. With `json`, nothing but the list and an error is printed, unless
+    /// `--progress` asks for more.
     pub(crate) fn for_listing(&self, json: bool) -> Self {
-        Self { silent: self.silent || json && self.progress == "auto", ..self.clone() }
+        let silent = self.silent || (json && self.progress == "auto");
+        Self { silent, is_listing: self.verbosity == Verbosity::Normal, ..self.clone() }
+    }
+
+    /// Returns a copy for a command that calls functions.
+    pub(crate) fn for_call(&self) -> Self {
+        Self { is_call: true, ..self.clone() }
+    }
+
+    /// Returns a copy for a command that may share the terminal of standard error with the program
+    /// that started it.
+    pub(crate) fn on_shared_terminal(&self) -> Self {
+        Self { shares_terminal: true, ..self.clone() }
     }
 
     /// Returns a copy with `-i` added if `interactive`, and with `command` as
@@ -229,17 +247,29 @@ impl Settings {
         Ok(EngineCommand { program, config: self.config()? })
     }
 
-    /// How progress is shown.
-    pub(crate) fn progress(&self) -> Result<Progress> {
-        let terminal = std::io::stderr().is_terminal();
-        match self.progress.as_str() {
-            _ if self.silent => Ok(Progress::Silent),
-            "plain" => Ok(Progress::Plain),
-            "tty" if !terminal => Err(Fault::user("no tty available for progress \"tty\"")),
-            "tty" => Ok(Progress::Tty),
-            _ if terminal => Ok(Progress::Tty),
-            _ => Ok(Progress::Plain),
-        }
+    /// How progress is shown and recorded.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be shown as the flags say.
+    pub(crate) fn progress(&self) -> Result<ProgressSettings> {
+        let mode = match self.silent {
+            true => ProgressMode::Quiet,
+            false => ProgressMode::new(&self.progress, self.shares_terminal)?,
+        };
+        // A process that was given a session has a state directory of its own only if that exists.
+        let is_engine = matches!(self.endpoint(), Ok(Endpoint::Engine(_)));
+        let state = self.state().ok().map(|state| state.path().to_owned());
+        Ok(ProgressSettings {
+            mode,
+            verbosity: self.verbosity,
+            stream: ErrorStream::new(),
+            is_listing: self.is_listing,
+            is_call: self.is_call,
+            command: self.command.clone(),
+            record_in: state.filter(|path| is_engine || path.join("lock").is_file()),
+            began: self.began,
+        })
     }
 }
 

@@ -12,14 +12,14 @@ use rustix::termios::{OptionalActions, Termios, isatty};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::progress_output::ProgressOutput;
+use crate::progress_output::ProgressHandle;
 
 /// How many bytes are read at a time.
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// Returns the callback that shows a container's terminal on this one. `None` if no standard stream
 /// is a terminal or the terminal cannot be opened.
-pub(crate) fn terminal(progress: &ProgressOutput) -> Option<ShowTerminal> {
+pub(crate) fn terminal(progress: &ProgressHandle) -> Option<ShowTerminal> {
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     if !(isatty(input) || isatty(output) || isatty(errors)) || open().is_err() {
         return None;

@@ -15,12 +15,14 @@ from kit.paths import BINARY
 class Terminal:
     """`rondel` on a pseudo-terminal, used as a person uses it."""
 
-    def __init__(self, rondel, *words, cwd=None, columns=100, rows=40):
+    def __init__(self, rondel, *words, cwd=None, columns=100, rows=40, env=None):
         self.said = b""
+        # All that was read, also what `until` has returned.
+        self.everything = b""
         pid, self.master = pty.fork()
         if pid == 0:
             os.chdir(cwd or rondel.folder)
-            os.execve(BINARY, [str(BINARY), *map(str, words)], rondel.environment(TERM="xterm"))
+            os.execve(BINARY, [str(BINARY), *map(str, words)], rondel.environment(TERM="xterm", **(env or {})))
         self.pid = pid
         self.resize(columns, rows)
 
@@ -41,6 +43,7 @@ class Terminal:
                     piece = b""
                 assert piece, f"`{text}` did not come before the end:\n{self.said.decode(errors='replace')}"
                 self.said += piece
+                self.everything += piece
         at = self.said.index(wanted) + len(wanted)
         got, self.said = self.said[:at], self.said[at:]
         return got.decode(errors="replace")
@@ -53,6 +56,7 @@ class Terminal:
         with contextlib.suppress(OSError):
             while piece := os.read(self.master, 65536):
                 self.said += piece
+                self.everything += piece
         os.close(self.master)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 

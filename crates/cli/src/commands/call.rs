@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rondel_fault::Result;
@@ -13,7 +12,7 @@ use crate::chain::{Chain, Parsed, Session, parse_chain};
 use crate::changeset::{self, ApplyOptions, Changeset};
 use crate::flags::quote;
 use crate::output;
-use crate::settings::{Progress, Settings};
+use crate::settings::Settings;
 use crate::usage_error::{self, Noun};
 
 pub(crate) fn command() -> Command {
@@ -49,11 +48,12 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let started = Instant::now();
     let (options, words) = split_options(matches.get_many::<String>("chain").into_iter().flatten().cloned().collect());
     let settings = &settings.interactively(options.interactive, options.interactive_command.clone());
     let help = matches!(words.first().map(String::as_str), Some("-h" | "--help"));
     let module = settings.module(matches);
+    let lists = words.iter().any(|word| word == "-h" || word == "--help");
+    let settings = &if lists { settings.for_listing(false) } else { settings.for_call() };
     let session = Session::open(settings, module.clone(), String::new(), help && module.is_none()).await?;
     if help && session.module().await?.is_none() {
         session.finish();
@@ -87,31 +87,12 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         (ResultKind::Changeset(_), Value::String(_)) => Some(Changeset::of(&session, &value).await?),
         _ => None,
     };
-    let totals = session.finish();
-    let summary = (settings.progress()? != Progress::Silent).then(|| summary(started.elapsed(), totals.execs));
-    // Nothing may follow a result without a line end.
-    if let Some(summary) = summary.as_ref().filter(|_| !output::ends_lines()) {
-        output::note(summary);
-    }
+    session.finish();
     match (&result_kind, changes) {
         (ResultKind::Changeset(options), Some(changes)) => changes.show_or_apply(&session, options).await?,
         _ => result_kind.print(value, json)?,
     }
-    if let Some(summary) = summary.filter(|_| output::ends_lines()) {
-        output::note(&summary);
-    }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The time a call took and the number of processes it started.
-fn summary(took: Duration, execs: usize) -> String {
-    let took = rondel_progress::plain::duration(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    let ran = match execs {
-        0 => "no process was started".to_owned(),
-        1 => "1 process was started".to_owned(),
-        n => format!("{n} processes were started"),
-    };
-    format!("{took}, {ran}")
 }
 
 /// Flags of `rondel call` that were written after the first function.

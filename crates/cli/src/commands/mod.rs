@@ -9,6 +9,7 @@ mod help;
 mod query;
 mod run;
 mod session;
+mod trace;
 mod up;
 mod version;
 
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Command> {
         up::command(),
         run::command(),
         session::command(),
+        trace::command(),
         cache::command(),
         engine::command(),
         version::command(),
@@ -65,6 +67,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches, command_line: fn() 
         Some(("up", m)) => block_on(up::run(settings, m)),
         Some(("run", m)) => block_on_with_signals(run::run(settings, m)),
         Some(("session", m)) => block_on(session::run(settings, m)),
+        Some(("trace", m)) => trace::run(settings, m),
         Some(("cache", m)) => block_on(cache::run(settings, m)),
         Some(("engine", m)) => engine::run(settings, m),
         Some(("version", m)) => version::run(m),

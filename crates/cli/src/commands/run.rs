@@ -13,6 +13,7 @@ use rustix::termios::isatty;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::program_terminal::ProgramTerminal;
 use crate::progress_output::ProgressOutput;
 use crate::proxy::SessionProxy;
 use crate::settings::{Settings, workdir};
@@ -42,13 +43,21 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     };
     let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
-    let mut child = tokio::process::Command::new(program)
+    let mut command = tokio::process::Command::new(program);
+    // What the program writes to the terminal must not mix with the block of lines on it.
+    let output = match progress.keeps_block() {
+        true => ProgramTerminal::open(&mut command, progress.handle())?,
+        false => None,
+    };
+    let mut child = command
         .args(arguments)
         .env("DAGGER_SESSION_PORT", proxy.port.to_string())
         .env("DAGGER_SESSION_TOKEN", &proxy.token)
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| Fault::user(format!("cannot run `{}`", program.display())).caused_by(e))?;
+    // The terminal ends when no process has it any more.
+    drop(command);
     // The program decides what a signal means, and ends the session by its end.
     let status = loop {
         tokio::select! {
@@ -58,7 +67,14 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
             _ = terminate.recv() => forward(&child, Signal::TERM),
         }
     };
-    progress.finish();
+    if let Some(output) = output {
+        output.finish();
+    }
+    if status.success() {
+        progress.finish();
+    } else {
+        progress.abort();
+    }
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
@@ -68,7 +84,7 @@ async fn open(settings: &Settings, matches: &ArgMatches) -> Result<(SessionProxy
     let version = super::query::api_version(matches)?;
     let asked = matches.contains_id("api-version").then(|| version.clone());
     let progress = ProgressOutput::new(settings.progress()?);
-    let terminal = crate::terminal::terminal(&progress);
+    let terminal = crate::terminal::terminal(&progress.handle());
     let interactive = settings.interactive(terminal.is_some())?;
     let hello = Hello { version, workdir: workdir()?, interactive, ..Hello::default() };
     let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };

@@ -32,7 +32,6 @@ pub(crate) fn command() -> Command {
         // Accepted so that libraries of every version can start a session; they have no effect.
         .args([text("project"), text("workspace").short('W')])
         .args([flag("load-workspace-modules"), flag("skip-workspace-modules")])
-        .arg(Arg::new("verbose").short('v').action(ArgAction::Count).hide(true))
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
@@ -41,7 +40,8 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let here = workdir()?;
     let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
     let hello = Hello { version: version(matches)?, workdir, ..Hello::default() };
-    let progress = ProgressOutput::new(settings.progress()?);
+    // The program that started this one may write to the same terminal.
+    let progress = ProgressOutput::new(settings.on_shared_terminal().progress()?);
     let attached = settings.attach(hello, progress.on_event()).await?;
     let proxy = crate::proxy::open(attached).await?;
     // ORDER: signals are handled before the line is printed. Its reader may send one at once.

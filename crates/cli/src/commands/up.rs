@@ -28,7 +28,10 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let settings = &settings.for_listing(matches.get_flag("json"));
+    let settings = &match matches.get_flag("list") {
+        true => settings.for_listing(matches.get_flag("json")),
+        false => settings.clone(),
+    };
     let reference = settings.module(matches).unwrap_or_else(|| ".".into());
     let names: Vec<&String> = matches.get_many("name").into_iter().flatten().collect();
     let session = Session::open(settings, None, String::new(), true).await?;
