@@ -37,6 +37,7 @@ use crate::usage_error::Noun;
 const STACK: usize = 256 << 20;
 
 fn main() -> ExitCode {
+    rondel_network::name_service::use_no_plugins();
     let matches = match command_line().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return usage_error::exit(&error, Noun::Command),

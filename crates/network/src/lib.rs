@@ -26,6 +26,7 @@ mod firewall;
 mod host_addresses;
 mod interfaces;
 mod leases;
+pub mod name_service;
 mod namespace;
 mod netlink;
 mod network_backend;

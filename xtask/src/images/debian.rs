@@ -43,6 +43,13 @@ pub(super) fn redis() -> Recipe {
     recipe("redis", "bookworm", packages, &[SLIM], references, "bash", Check::None)
 }
 
+/// `debian:bullseye-slim`, for `scripts/release --check`: its C library is older than that of most
+/// machines that build.
+pub(super) fn older() -> Recipe {
+    let references = &["docker.io/library/debian:bullseye-slim"];
+    recipe("debian-11", "bullseye", &["ca-certificates"], &[SLIM], references, "bash", Check::None)
+}
+
 /// What must be inside for the names to be true.
 #[derive(Clone, Copy)]
 enum Check {

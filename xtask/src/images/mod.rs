@@ -19,7 +19,7 @@ const EPOCH: &str = "1700000000";
 const PATH_VARIABLE: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Images that are made only when they are named.
-const ON_REQUEST: &[&str] = &["redis"];
+const ON_REQUEST: &[&str] = &["redis", "debian-11"];
 
 /// One image: how it is called, and how its only layer is made.
 struct Recipe {
@@ -47,7 +47,14 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         ["--into", folder, wanted @ ..] => (PathBuf::from(folder), wanted),
         wanted => (root.join(".state/images"), wanted),
     };
-    let recipes = [busybox::recipe()?, debian::slim(), debian::python(), debian::older_python(), debian::redis()];
+    let recipes = [
+        busybox::recipe()?,
+        debian::slim(),
+        debian::python(),
+        debian::older_python(),
+        debian::redis(),
+        debian::older(),
+    ];
     if let Some(unknown) = wanted.iter().find(|w| recipes.iter().all(|r| r.name != **w)) {
         let known: Vec<&str> = recipes.iter().map(|r| r.name).collect();
         return Err(format!("there is no image `{unknown}`; there are: {}", known.join(", ")));
