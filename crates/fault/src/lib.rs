@@ -7,6 +7,8 @@
 //! edges translate. Inside a crate, narrow error enums are preferred; they become a `Fault` where
 //! they leave the crate.
 
+mod cause;
+mod exec_failure;
 mod nearest;
 mod sync;
 
@@ -14,6 +16,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use cause::{CAUSES, Cause, FailedProcess, Frame, MAX_CAUSES, OutputTail, Relation};
+pub use exec_failure::ExecFailure;
 pub use nearest::nearest;
 pub use sync::{lock, read_lock, write_lock};
 
@@ -120,19 +124,6 @@ impl From<Kind> for Code {
     }
 }
 
-/// A process that ended with a status that was not expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecFailure {
-    /// The full command line.
-    pub cmd: Vec<String>,
-    /// The exit code; 128 + signal for a process that a signal ended.
-    pub exit_code: i32,
-    /// The tail of standard output, redacted.
-    pub stdout: String,
-    /// The tail of standard error, redacted.
-    pub stderr: String,
-}
-
 /// Machine-readable detail that a client turns into an error of its own type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Detail {
@@ -153,6 +144,7 @@ struct Inner {
     message: String,
     hints: Vec<String>,
     detail: Option<Detail>,
+    causes: Vec<Cause>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -161,7 +153,8 @@ impl Fault {
     /// period.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let (message, code) = (message.into(), Code::from(kind));
-        Self(Arc::new(Inner { kind, code, message, hints: Vec::new(), detail: None, cause: None }))
+        let (hints, causes) = (Vec::new(), Vec::new());
+        Self(Arc::new(Inner { kind, code, message, hints, detail: None, causes, cause: None }))
     }
 
     /// What was asked is wrong.
@@ -217,22 +210,77 @@ impl Fault {
         self.edit(|inner| inner.detail = Some(detail))
     }
 
-    /// Attaches what caused it.
+    /// Replaces the chain of what led to the error.
+    #[must_use]
+    pub fn with_causes(self, causes: Vec<Cause>) -> Self {
+        self.edit(|inner| inner.causes = cause::bound(causes))
+    }
+
+    /// Attaches what caused it. The chain of an error of this crate continues the chain of causes.
     #[must_use]
     pub fn caused_by(self, cause: impl Error + Send + Sync + 'static) -> Self {
-        self.edit(|inner| inner.cause = Some(Arc::new(cause)))
+        let error: &(dyn Error + 'static) = &cause;
+        let inherited = error.downcast_ref::<Fault>().map(|fault| fault.0.causes.clone()).unwrap_or_default();
+        self.edit(|inner| {
+            if !inherited.is_empty() && inner.causes.is_empty() {
+                inner.causes = cause::bound(preceded(Cause::attempt(inner.message.as_str()), inherited));
+            }
+            inner.cause = Some(Arc::new(cause));
+        })
     }
 
     /// Wraps the error: `message` says what was attempted. Kind, code, hints and detail stay.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let causes = match self.0.causes.is_empty() {
+            true => Vec::new(),
+            false => cause::bound(preceded(Cause::attempt(message.as_str()), self.0.causes.clone())),
+        };
+        self.wrapped(message, causes)
+    }
+
+    /// Wraps the error like [`Fault::context`], with a message that tells nothing beyond the chain
+    /// of causes. So the chain stays as it is.
+    #[must_use]
+    pub fn prefixed(self, message: impl Into<String>) -> Self {
+        let causes = self.0.causes.clone();
+        self.wrapped(message.into(), causes)
+    }
+
+    fn wrapped(self, message: String, causes: Vec<Cause>) -> Self {
         Self(Arc::new(Inner {
             kind: self.0.kind,
             code: self.0.code,
-            message: message.into(),
+            message,
             hints: self.0.hints.clone(),
             detail: self.0.detail.clone(),
+            causes,
             cause: Some(Arc::new(self)),
+        }))
+    }
+
+    /// The error with every text of it replaced: the messages become one.
+    #[must_use]
+    pub fn map_texts(&self, map: &dyn Fn(&str) -> String) -> Self {
+        let all = |texts: &[String]| texts.iter().map(|text| map(text)).collect::<Vec<_>>();
+        let detail = self.0.detail.as_ref().map(|detail| match detail {
+            Detail::Exec(failure) => Detail::Exec(ExecFailure {
+                cmd: all(&failure.cmd),
+                exit_code: failure.exit_code,
+                stdout: map(&failure.stdout),
+                stderr: map(&failure.stderr),
+            }),
+            Detail::Values(values) => Detail::Values(values.clone()),
+        });
+        Self(Arc::new(Inner {
+            kind: self.0.kind,
+            code: self.0.code,
+            message: map(&self.full_message()),
+            hints: all(&self.0.hints),
+            detail,
+            causes: self.0.causes.iter().map(|cause| cause.map_texts(map)).collect(),
+            cause: None,
         }))
     }
 
@@ -261,6 +309,12 @@ impl Fault {
         self.0.detail.as_ref()
     }
 
+    /// The chain of what led to the error: what was asked for is first, the root cause is last.
+    /// Empty if the messages say everything.
+    pub fn causes(&self) -> &[Cause] {
+        &self.0.causes
+    }
+
     /// Message and causes in one line, joined by `: `. A cause whose text the line already ends
     /// with is left out.
     pub fn full_message(&self) -> String {
@@ -285,6 +339,11 @@ impl Fault {
         change(&mut inner);
         Self(Arc::new(inner))
     }
+}
+
+/// `causes` after `first`.
+fn preceded(first: Cause, causes: Vec<Cause>) -> Vec<Cause> {
+    std::iter::once(first).chain(causes).collect()
 }
 
 impl fmt::Display for Fault {
@@ -351,6 +410,35 @@ mod tests {
         assert!(matches!(outer.detail(), Some(Detail::Exec(f)) if f.exit_code == 1));
         assert_eq!(outer.hints(), ["look at the log"]);
         assert_eq!(outer.to_string(), "run `make`: exit code: 1");
+    }
+
+    #[test]
+    fn the_chain_of_causes_grows_at_the_front() {
+        let texts = |fault: &Fault| fault.causes().iter().map(|cause| cause.message.clone()).collect::<Vec<_>>();
+        assert!(Fault::user("x").context("y").causes().is_empty(), "messages say everything");
+        let failed = Fault::user("x").with_causes(vec![Cause::process("x", FailedProcess::default())]);
+        let outer = failed.context("call it").prefixed("load it");
+        assert_eq!(texts(&outer), ["call it", "x"]);
+        assert_eq!(outer.to_string(), "load it: call it: x");
+        let wrapping = Fault::bug("no way").caused_by(outer.clone());
+        assert_eq!(texts(&wrapping), ["no way", "call it", "x"]);
+        let many = (0..100).fold(outer, |fault, n| fault.context(n.to_string()));
+        assert_eq!(many.causes().len(), MAX_CAUSES);
+        assert_eq!(texts(&many).last().map(String::as_str), Some("x"));
+    }
+
+    #[test]
+    fn texts_are_replaced_everywhere() {
+        let failure =
+            ExecFailure { cmd: vec!["a key".into()], exit_code: 1, stdout: "key".into(), stderr: "x key".into() };
+        let exec = FailedProcess { cmd: failure.cmd.clone(), exit_code: 1, output: OutputTail::new("key", 0) };
+        let cause = Cause { notes: vec!["key".into()], ..Cause::process("key", exec) };
+        let frame = Frame { source: "open(key)".into(), ..Frame::default() };
+        let causes = vec![cause, Cause { frames: vec![frame], ..Cause::default() }];
+        let fault = Fault::exec("the key", failure).with_hint("key").with_causes(causes).context("use key");
+        let clean = fault.map_texts(&|text| text.replace("key", "***"));
+        assert!(!format!("{clean:?} {:?} {:?}", clean.detail(), clean.causes()).contains("key"), "{clean:?}");
+        assert_eq!((clean.code(), clean.to_string()), (Code::ExecFailed, "use ***: the ***".to_owned()));
     }
 
     #[test]

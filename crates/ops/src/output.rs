@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use rondel_events::{Emitter, Stream};
-use rondel_fault::{Attempt, Result, lock};
+use rondel_fault::{Attempt, OutputTail, Result, lock};
 use rondel_ports::process::OutputSink;
 
 use crate::redact::{Redactor, Secrets};
@@ -45,6 +45,8 @@ pub(crate) struct Written {
     pub(crate) combined: Arc<str>,
     /// The ends of both streams, for errors.
     pub(crate) tails: [String; 2],
+    /// The end of what was written to either of them.
+    pub(crate) combined_tail: OutputTail,
     /// The files that received redirected streams.
     pub(crate) redirects: [Option<File>; 2],
 }
@@ -97,6 +99,7 @@ impl Capture {
             stderr: state.streams[1].kept.text(),
             combined: state.combined.text(),
             tails: [state.streams[0].kept.tail(), state.streams[1].kept.tail()],
+            combined_tail: state.combined.last_lines(),
             redirects: [state.streams[0].redirect.take(), state.streams[1].redirect.take()],
         })
     }
@@ -137,6 +140,10 @@ fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
+fn line_ends(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
 /// The bounded head of a stream, and its tail.
 #[derive(Default)]
 struct BoundedOutput {
@@ -144,11 +151,13 @@ struct BoundedOutput {
     /// The last bytes after the head.
     tail: Vec<u8>,
     total: u64,
+    line_ends: u64,
 }
 
 impl BoundedOutput {
     fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
+        self.line_ends += line_ends(bytes);
         let (first, rest) = bytes.split_at(bytes.len().min(MAX_KEPT_BYTES - self.head.len()));
         self.head.extend_from_slice(first);
         self.tail.extend_from_slice(rest);
@@ -166,14 +175,26 @@ impl BoundedOutput {
         text.into()
     }
 
-    /// The last [`MAX_ERROR_BYTES`] bytes without surrounding white space. If bytes are omitted, a
-    /// marker overwrites the first ones.
-    fn tail(&self) -> String {
+    /// The last [`MAX_ERROR_BYTES`] bytes.
+    fn end(&self) -> Vec<u8> {
         let mut end = Vec::with_capacity(MAX_ERROR_BYTES);
         let from_tail = &self.tail[self.tail.len().saturating_sub(MAX_ERROR_BYTES)..];
         let wanted = MAX_ERROR_BYTES - from_tail.len();
         end.extend_from_slice(&self.head[self.head.len().saturating_sub(wanted)..]);
         end.extend_from_slice(from_tail);
+        end
+    }
+
+    /// The last lines, for people.
+    fn last_lines(&self) -> OutputTail {
+        let end = self.end();
+        OutputTail::new(&String::from_utf8_lossy(&end), self.line_ends - line_ends(&end))
+    }
+
+    /// The last [`MAX_ERROR_BYTES`] bytes without surrounding white space. If bytes are omitted, a
+    /// marker overwrites the first ones.
+    fn tail(&self) -> String {
+        let mut end = self.end();
         let omitted = self.total - end.len() as u64;
         if omitted > 0 {
             let marker = format!("[omitting {omitted} bytes]...");
@@ -200,6 +221,18 @@ mod tests {
         assert_eq!(tail.len(), MAX_ERROR_BYTES);
         assert!(tail.starts_with("[omitting 12 bytes]...xxx"), "{}", &tail[..40]);
         assert!(tail.ends_with("xend"));
+    }
+
+    #[test]
+    fn the_last_lines_are_counted() {
+        let mut kept = BoundedOutput::default();
+        kept.push(b"first\n");
+        kept.push(&b"0123456789012345678901234567890123456789\n".repeat(10_000));
+        kept.push(b"last");
+        let tail = kept.last_lines();
+        assert!(tail.text.ends_with("9\nlast"));
+        assert_eq!((tail.text.lines().count(), tail.omitted_lines), (50, 9_952));
+        assert_eq!(BoundedOutput::default().last_lines(), OutputTail::default());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rondel_events::{Attribute, Emitter};
-use rondel_fault::{Attempt, ExecFailure, Fault, Kind, Result};
+use rondel_fault::{Attempt, Cause, ExecFailure, FailedProcess, Fault, Kind, Result};
 use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
 use rondel_ports::CancellationToken;
@@ -123,7 +123,10 @@ impl Finished {
         if let Some(limit) = self.limit {
             message += &format!(" ({})", reached(limit));
         }
-        let mut fault = Fault::exec(message, failure);
+        let output = self.written.combined_tail.clone();
+        let process = FailedProcess { cmd: failure.cmd.clone(), exit_code: self.exit_code, output };
+        let cause = Cause::process(message.as_str(), process);
+        let mut fault = Fault::exec(message, failure).with_causes(vec![cause]);
         if matches!(self.limit, Some(Limit::Memory(_) | Limit::Processes(_))) {
             fault = fault.with_hint(LIMITS_HINT);
         }
@@ -431,12 +434,7 @@ impl Process<'_> {
 
 /// Redacts the secrets in `fault`.
 fn clean(fault: Fault, secrets: &Secrets) -> Fault {
-    let text = fault.to_string();
-    let redacted = secrets.redact(&text);
-    if text == redacted {
-        return fault;
-    }
-    fault.hints().iter().fold(Fault::new(fault.kind(), redacted), |clean, hint| clean.with_hint(secrets.redact(hint)))
+    fault.map_texts(&|text| secrets.redact(text))
 }
 
 /// The title of a process's span: its command line with the secrets redacted that are known by now.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
-use rondel_fault::{Detail, Fault, Kind};
+use rondel_fault::{CAUSES, Detail, Fault, Kind};
 use rondel_gql::types::{FieldDef, Name, Schema};
 use rondel_gql::{Location, Operation, SelectionId, Target};
 use rondel_model::Value;
@@ -63,8 +63,8 @@ impl ResponseError {
     }
 }
 
-/// The `extensions` from which clients build typed errors: `_type`, the stable `code`, the hints
-/// and the detail. Values that a module attached to its error win over our own.
+/// The `extensions` from which clients build typed errors: `_type`, the stable `code`, the hints,
+/// the causes and the detail. Values that a module attached to its error win over our own.
 fn extensions(fault: &Fault) -> serde_json::Map<String, serde_json::Value> {
     let mut map = match fault.detail() {
         Some(Detail::Exec(failure)) => {
@@ -82,6 +82,9 @@ fn extensions(fault: &Fault) -> serde_json::Map<String, serde_json::Value> {
     };
     if !fault.hints().is_empty() {
         map.insert("hints".into(), fault.hints().into());
+    }
+    if !fault.causes().is_empty() {
+        map.insert(CAUSES.into(), json!(fault.causes()));
     }
     map.entry("code").or_insert_with(|| fault.code().as_str().into());
     // One of the clients refuses extensions without this field.

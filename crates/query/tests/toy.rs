@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::BoxFuture;
 use rondel_call::{CallSpec, ModuleIdentity, ModuleRef, SealKey};
 use rondel_events::Emitter;
-use rondel_fault::{ExecFailure, Fault, Result};
+use rondel_fault::{Cause, ExecFailure, Fault, Result};
 use rondel_gql::types::{self, FieldDef};
 use rondel_gql::{Limits, Request, Schema};
 use rondel_model::Value;
@@ -158,7 +158,8 @@ fn resolver(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::FieldR
         ("Box", "fail") => simple(|_, _| {
             let failure =
                 ExecFailure { cmd: vec!["false".into()], exit_code: 3, stdout: "o".into(), stderr: "e".into() };
-            Err(Fault::exec("it failed", failure))
+            let cause = Cause::of_streams("it failed", &failure);
+            Err(Fault::exec("it failed", failure).with_causes(vec![cause]))
         }),
         ("Box", "said") => simple(said),
         ("Box", "told") => {
@@ -363,7 +364,11 @@ async fn errors_have_the_form_that_clients_read() {
     assert_eq!(error["message"], "it failed");
     assert_eq!(error["path"], serde_json::json!(["box", "add", "fail"]));
     let want = serde_json::json!({
-        "_type": "EXEC_ERROR", "code": "EXEC_FAILED", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e"
+        "_type": "EXEC_ERROR", "code": "EXEC_FAILED", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e",
+        "rondel.causes": [{
+            "message": "it failed",
+            "exec": {"cmd": ["false"], "exitCode": 3, "output": {"text": "stdout:\no\nstderr:\ne"}}
+        }]
     });
     assert_eq!(error["extensions"], want);
     let answer: serde_json::Value = serde_json::from_str(&World::new().ask("{box{nothing}}").await).unwrap();

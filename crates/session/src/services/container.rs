@@ -1,6 +1,6 @@
 //! Services that are processes in containers.
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Cause, ExecFailure, Fault, Result};
 use rondel_model::service::ContainerService;
 use rondel_ops::{RunningContainer, ServiceControl, ServiceEnvironment};
 use rondel_ports::process::ProcessControl;
@@ -52,9 +52,13 @@ pub(super) async fn run(launch: ServiceLaunch, service: &ContainerService) -> Fa
 }
 
 /// The end of a process as an error. Clients match on these words.
-fn end_of(ended: Result<rondel_fault::ExecFailure>) -> Fault {
+fn end_of(ended: Result<ExecFailure>) -> Fault {
     match ended {
-        Ok(failure) => Fault::exec(format!("exit code: {}", failure.exit_code), failure),
+        Ok(failure) => {
+            let message = format!("exit code: {}", failure.exit_code);
+            let cause = Cause::of_streams(message.as_str(), &failure);
+            Fault::exec(message, failure).with_causes(vec![cause])
+        }
         Err(fault) => fault,
     }
 }
