@@ -1,5 +1,5 @@
 //! The Python SDK: installs the unmodified official library from the package index, and adds a
-//! script of three lines.
+//! script that runs it and reports exceptions.
 //!
 //! One process installs the dependencies. Its inputs are the declarations of dependencies alone, so
 //! that an edit of the module's code does not run it again. The code is added last. The library
@@ -26,8 +26,10 @@ const CODE: &str = "/src";
 /// The folder of the files that the engine adds.
 const OWN: &str = "/opt/rondel";
 const PYTHON: &str = "/opt/venv/bin/python";
-const RUNTIME: &str =
-    "import sys\n\nfrom dagger.mod.cli import app\n\nif __name__ == \"__main__\":\n    sys.exit(app())\n";
+/// The entrypoint. It imports [`ERRORS`] when something fails.
+const RUNTIME: &str = include_str!("python/runtime.py");
+/// The module `rondel_errors`.
+const ERRORS: &str = include_str!("python/errors.py");
 
 /// The folder of the generated bindings.
 const BINDINGS: &str = "/opt/rondel/bindings";
@@ -72,7 +74,7 @@ pub struct Python;
 
 impl Sdk for Python {
     fn version(&self) -> &'static str {
-        "python/2"
+        "python/3"
     }
 
     fn runtime<'a>(
@@ -171,6 +173,7 @@ fn runtime(base: &Container, project: &Project, source: &SdkSource) -> Container
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
     let fs = copy(write(installed, "/runtime", RUNTIME), core_bindings(base, source), BINDINGS);
     let all = bindings::python_all(&source.core, &source.schema, source.view);
+    let fs = own(fs, "bindings/rondel_errors.py", ERRORS);
     let mut fs = own(fs, &format!("bindings/{}.py", bindings::ALL), &all);
     if let Some(main) = &project.main_object {
         let folder = "bindings/rondel_module-0.dist-info";

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{BoxFuture, try_join_all};
-use rondel_fault::{Detail, Fault, Kind, Result};
+use rondel_fault::{Cause, Detail, FailedProcess, Fault, Kind, OutputTail, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, Container, ExecOp};
 use rondel_module_model::loaded_module::{EntrypointModule, Module, Provider};
+use rondel_module_model::names::{field_name, kebab};
+use rondel_module_model::source::module_source::SourceKind;
 use rondel_session::{ActingModule, CallOutcome, Caller, Evaluator, ExecScope, FunctionCall, client};
 
 use crate::module::acting_as::acting_as;
@@ -38,8 +40,8 @@ pub async fn run(
         // module. So do those of unevaluated calls in its result.
         return match run_by_entrypoint(evaluator, caller, module, entrypoint, &call).await {
             Ok(text) => Ok((text, false)),
-            Err(fault) if call.outcome().is_some() => Err(blamed(fault)),
-            Err(fault) => Err(blamed(fault.context(failed(&call, module)))),
+            Err(fault) if call.outcome().is_some() => Err(blamed(failed_in(fault, &call, module, None))),
+            Err(fault) => Err(blamed(failed_in(fault, &call, module, None).prefixed(failed(&call, module)))),
         };
     }
     let container = runtime(evaluator, caller, module).await?;
@@ -64,12 +66,22 @@ pub async fn run(
     try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await.map_err(|e| e.context(making()))?;
     let ended = ops.exec(&cx, &Arc::new(exec)).await;
     match (call.outcome(), ended) {
-        (Some(CallOutcome::Error(fault)), _) => Err(blamed(fault)),
+        (Some(CallOutcome::Error(fault)), ended) => {
+            let output = match &ended {
+                Ok(result) => Some(OutputTail::new(&result.stderr, 0)),
+                Err(failure) => match failure.detail() {
+                    Some(Detail::Exec(exec)) => Some(OutputTail::new(&exec.stderr, 0)),
+                    _ => None,
+                },
+            };
+            Err(blamed(failed_in(fault, &call, module, output)))
+        }
         (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => {
             let started = matches!(fault.detail(), Some(Detail::Exec(_))) || fault.kind() != Kind::User;
             let runs = || format!("start the command of the runtime, which {} gave", runtime_provider(module));
             let fault = if started { fault } else { fault.context(runs()) };
-            Err(blamed(fault.context(failed(&call, module))))
+            let fault = if fault.causes().is_empty() { fault } else { failed_in(fault, &call, module, None) };
+            Err(blamed(fault.prefixed(failed(&call, module))))
         }
         (Some(CallOutcome::Value(text)), Ok(_)) => Ok((text, started.load(Ordering::Relaxed))),
         // Users match on this text; see docs/protocol.md#the-runtime.
@@ -88,6 +100,40 @@ pub async fn run(
             Err(Fault::user(format!("{what} completed without returning a value")).with_hint(hint))
         }
     }
+}
+
+/// Puts `call` in front of what led to `fault`, an error of the code of `module`.
+///
+/// The causes before the first function call or process are those of this code. An SDK may know
+/// none: then `output` is kept, the end of what its runtime wrote to standard error.
+fn failed_in(fault: Fault, call: &FunctionCall, module: &Module, output: Option<OutputTail>) -> Fault {
+    let title = match (call.name.as_str(), call.parent_name.as_str()) {
+        ("", "") => format!("loading module {}", module.name()),
+        ("", _) => format!("constructor of {}", module.name()),
+        (function, object) if module.main().is_some_and(|main| main.original == object) => {
+            format!("{} {}", module.name(), kebab(&field_name(function)))
+        }
+        (function, object) => format!("{} {object}.{function}", module.name()),
+    };
+    let origin = match (module.source.kind, &module.source.git) {
+        (SourceKind::Git, Some(git)) => git.reference(""),
+        _ => String::new(),
+    };
+    let mut causes = fault.causes().to_vec();
+    let own = causes.iter().take_while(|cause| cause.call.is_empty() && cause.exec.is_none()).count();
+    for cause in &mut causes[..own] {
+        cause.origin.clone_from(&origin);
+    }
+    match causes.first_mut() {
+        Some(first) if own > 0 => first.call = title,
+        Some(_) => causes.insert(0, Cause { call: title, ..Cause::default() }),
+        None => {
+            let output = output.filter(|output| !output.is_empty() && output.text.trim() != fault.message().trim());
+            let exec = output.map(|output| FailedProcess { output, ..FailedProcess::default() });
+            causes.push(Cause { call: title, exec, ..Cause::attempt(fault.message()) });
+        }
+    }
+    fault.with_causes(causes)
 }
 
 fn failed(call: &FunctionCall, module: &Module) -> String {

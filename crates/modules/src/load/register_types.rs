@@ -196,7 +196,12 @@ impl Registration<'_> {
     }
 
     fn doing(&self, fault: Fault) -> Fault {
-        fault.context(format!("find out the types of module `{}` {}", self.module.name(), self.by()))
+        let doing = format!("find out the types of module `{}` {}", self.module.name(), self.by());
+        // What happens between the engine and its own SDK tells the author of a module nothing.
+        match &self.module.provider {
+            Provider::Builtin(_) => fault.prefixed(doing),
+            _ => fault.context(doing),
+        }
     }
 
     /// The provider and the contract, for messages.
