@@ -6,8 +6,9 @@ use std::sync::Mutex;
 
 use clap::{Arg, ArgMatches, Command};
 use rondel_client::{Attached, ClientCallbacks};
-use rondel_fault::{Code, Detail, ExecFailure, Fault, Result, lock};
+use rondel_fault::{CAUSES, Cause, Code, Detail, ExecFailure, Fault, Frame, Result, lock};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::flags::{self, FlagKind, FlagValue};
@@ -85,6 +86,19 @@ impl Session {
     /// Adds names of modules to the error that there is none where one was looked for.
     pub(crate) fn with_near_modules(&self, fault: Fault) -> Fault {
         near_modules::add(fault, self.module.as_deref().unwrap_or("."))
+    }
+
+    /// Sends a document that the user wrote, whose text is in `file`. An error in the text itself
+    /// names its place.
+    pub(crate) async fn send_document(&self, body: &Value, file: &str, text: &str) -> Result<Value> {
+        let answer = self.attached.query(body.to_string()).await?;
+        data(&answer).map_err(|fault| match place_in_document(&answer, file, text) {
+            Some(frame) if fault.causes().is_empty() => {
+                let refused = Cause { call: "query".into(), frames: vec![frame], ..Cause::attempt(fault.message()) };
+                fault.with_causes(vec![refused])
+            }
+            _ => fault,
+        })
     }
 
     /// The served module. `None` if no module is served.
@@ -348,7 +362,7 @@ fn parse(answer: &[u8]) -> Result<Value> {
     }
     let mut reader = serde_json::Deserializer::from_slice(answer);
     reader.disable_recursion_limit();
-    serde::Deserialize::deserialize(&mut reader).map_err(wrong)
+    Value::deserialize(&mut reader).map_err(wrong)
 }
 
 /// The data of a response, or its first error as a [`Fault`].
@@ -382,10 +396,33 @@ fn data(answer: &[u8]) -> Result<Value> {
     if fault.code() == Code::ResourceExhausted {
         fault = fault.with_hint(FREE_SPACE_HINT);
     }
+    // A newer engine may know causes of another form.
+    if let Ok(causes) = Vec::<Cause>::deserialize(&extensions[CAUSES]) {
+        fault = fault.with_causes(causes);
+    }
     for hint in extensions["hints"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         fault = fault.with_hint(hint);
     }
     Err(fault)
+}
+
+/// The place of an error in a document. Errors of fields have extensions, and none of their places
+/// is wrong.
+fn place_in_document(answer: &[u8], file: &str, text: &str) -> Option<Frame> {
+    let answer = parse(answer).ok()?;
+    let error = answer["errors"].as_array()?.first().filter(|error| error["extensions"].is_null())?;
+    let number = |name: &str| u32::try_from(error["locations"][0][name].as_u64()?).ok();
+    let (line, column) = (number("line")?, number("column")?);
+    let (line, column, source) = match text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?) {
+        Some(source) => (line, column, source),
+        // The end of the document is after its last line.
+        None => {
+            let last = text.lines().last()?;
+            let count = |count: usize| u32::try_from(count).ok();
+            (count(text.lines().count())?, count(last.chars().count() + 1)?, last)
+        }
+    };
+    Some(Frame { file: file.to_owned(), line, column, source: source.to_owned(), ..Frame::default() })
 }
 
 #[cfg(test)]
@@ -418,10 +455,25 @@ mod tests {
     }
 
     #[test]
+    fn places_in_a_document() {
+        let place = |answer: &str| place_in_document(answer.as_bytes(), "a.graphql", "{\n  frm\n}\n");
+        let frame = place(r#"{"errors":[{"message":"no","locations":[{"line":2,"column":3}]}]}"#).expect("a place");
+        assert_eq!((frame.line, frame.column, &*frame.source, &*frame.file), (2, 3, "  frm", "a.graphql"));
+        let field = r#"{"errors":[{"message":"no","locations":[{"line":2,"column":3}],"extensions":{"_type":"x"}}]}"#;
+        assert_eq!(place(field), None);
+        let end = place(r#"{"errors":[{"message":"no","locations":[{"line":9,"column":1}]}]}"#).expect("a place");
+        assert_eq!((end.line, end.column, &*end.source), (3, 2, "}"));
+        assert_eq!(place(r#"{"errors":[{"message":"no"}]}"#), None);
+    }
+
+    #[test]
     fn errors_of_an_answer() {
         let answer = br#"{"data":null,"errors":[{"message":"no","extensions":{"_type":"EXEC_ERROR","cmd":["sh"],"exitCode":42,"stdout":"o","stderr":"e"}}]}"#;
         let fault = data(answer).expect_err("an error");
         assert!(matches!(fault.detail(), Some(Detail::Exec(f)) if f.exit_code == 42 && f.stderr == "e"));
+        let answer =
+            br#"{"errors":[{"message":"no","extensions":{"rondel.causes":[{"call":"ci go","message":"no"}]}}]}"#;
+        assert_eq!(data(answer).expect_err("an error").causes()[0].call, "ci go");
         assert_eq!(data(br#"{"data":{"a":1}}"#).ok(), Some(json!({"a": 1})));
     }
 }

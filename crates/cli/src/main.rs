@@ -23,6 +23,7 @@ mod progress_output;
 mod proxy;
 mod recorder;
 mod settings;
+mod style;
 mod terminal;
 mod usage_error;
 
@@ -69,6 +70,27 @@ fn run(matches: &ArgMatches) -> ExitCode {
     let settings = settings::Settings::new(matches);
     match commands::run(&settings, matches, command_line) {
         Ok(code) => code,
-        Err(fault) => error_report::report(&fault),
+        Err(fault) if wants_json(matches) => error_report::report_json(&fault),
+        Err(fault) => {
+            let verbose = settings.verbosity() != rondel_progress::Verbosity::Normal;
+            error_report::report_in(&fault, &places(matches), verbose)
+        }
     }
+}
+
+/// Whether a listing for programs was asked for. `--json` of `call` is about its result alone.
+fn wants_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some(("call", _)) => false,
+        Some((_, command)) => wants_json(command),
+        None => matches.try_get_one::<bool>("json").ok().flatten() == Some(&true),
+    }
+}
+
+/// Where files that an error names are looked for: in the working directory and the named module.
+fn places(matches: &ArgMatches) -> error_report::Places {
+    let command = matches.subcommand().map(|(_, matches)| matches);
+    let named = |matches: &ArgMatches| matches.try_get_one::<String>("mod").ok().flatten().cloned();
+    let module = command.and_then(named).or_else(|| named(matches));
+    error_report::Places::new(std::env::current_dir().unwrap_or_default(), module.as_deref())
 }

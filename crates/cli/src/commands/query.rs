@@ -9,6 +9,7 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use serde_json::{Map, Value, json};
 
 use crate::chain::Session;
+use crate::error_report::relative;
 use crate::settings::Settings;
 
 /// The variable with the version of the client library. Tests of the official libraries set it.
@@ -55,10 +56,15 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     if let Some(operation) = matches.get_one::<String>("operation") {
         body["operationName"] = operation.as_str().into();
     }
-    let data = session.send(&body).await.map_err(|fault| match has_module {
-        true => session.with_near_modules(fault),
-        false => fault,
-    })?;
+    let file = match matches.get_one::<PathBuf>("doc") {
+        Some(path) => {
+            let workdir = crate::settings::workdir()?;
+            relative(&workdir.join(path), &workdir).display().to_string()
+        }
+        None => "standard input".to_owned(),
+    };
+    let answered = session.send_document(&body, &file, &document).await;
+    let data = answered.map_err(|fault| if has_module { session.with_near_modules(fault) } else { fault })?;
     session.finish();
     crate::output::write(&crate::output::json(&data))?;
     Ok(ExitCode::SUCCESS)
