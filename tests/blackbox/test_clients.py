@@ -113,7 +113,7 @@ def test_a_library_may_leave_stderr_unread(engine, folder):
 def test_all_output_is_shown_before_the_error(engine):
     document = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "seq 5000; exit 3"]) { stdout } } } }'
     done = engine.run("--progress", "plain", "query", stdin=document)
-    before, _, _ = done.err.partition("Error:")
+    before, _, _ = done.err.partition("\n✘ exec")
     shown = [line.rpartition("| ")[2] for line in before.splitlines() if "| " in line]
     assert shown == [str(number) for number in range(1, 5001)]
 

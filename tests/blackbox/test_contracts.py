@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from kit import BINARY, EXAMPLES, REPO
+from kit.failures import report_of
 from kit.sdks import OUTPUT, SHARED, SOURCE, Sdk, types_document, write_config, write_module_with_sdk, write_sdk
 
 pytestmark = pytest.mark.once
@@ -176,7 +177,7 @@ def test_a_broken_contract_is_named_with_its_sdk(connected, repository, case):
     """
     sdk = BROKEN[case]
     done = connected.run("call", "-m", write_module_with_sdk(repository, sdk), "hello").failed(*sdk.words)
-    message = done.err[done.err.rindex("\nError: ") :]
+    message = report_of(done.err)
     contract = {"empty-call": "empty call", "types-container": "types container", "document": "types document"}
     name = contract.get(case.split("/")[0], case.split("/")[0])
     assert "`probe`" in message and "`../sdk`" in message, message

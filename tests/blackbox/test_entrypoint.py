@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from kit import EXAMPLES, REPO, serve_module, write_module
+from kit.failures import report_of
 from kit.git_server import Web, commit, git
 from kit.sdks import (
     ENTRYPOINT,
@@ -211,7 +212,7 @@ def test_a_broken_contract_of_an_entrypoint_is_named(connected, repository, case
     """
     sdk, words = BROKEN[case]
     done = connected.run("call", "-m", write_module_with_entrypoint(repository, sdk), "hello").failed(*words)
-    message = done.err[done.err.rindex("\nError: ") :]
+    message = report_of(done.err)
     assert "`probe`" in message and "`../entry`" in message and "entrypoint" in message, message
 
 

@@ -275,7 +275,7 @@ def test_streams_end_with_the_engine(fresh, folder):
         assert held.recv(1) == b""
         held.close()
         # The terminal is restored, and shows the reason.
-        terminal.until("Error: ")
+        terminal.until("Error:")
         assert termios.tcgetattr(terminal.master) == usual
         assert terminal.end() == 1
         assert b"engine" in terminal.said, terminal.said

@@ -17,6 +17,7 @@ from kit import (
     processes_with,
     write_module,
 )
+from kit.failures import report_of
 
 pytestmark = pytest.mark.once
 
@@ -24,7 +25,7 @@ USES = REPO / "tests/modules/uses"
 
 
 def error_of(done) -> str:
-    return next(line for line in done.err.splitlines() if line.startswith("Error: "))
+    return report_of(done.err)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +100,13 @@ def test_a_folder_without_a_configuration_has_no_files(engine, folder):
 @pytest.mark.parametrize(
     "code, words",
     [
-        ("this is no python\n", ["find out the types of module `probe`", "invalid syntax"]),
-        ("import no_such_package\n", ["find out the types of module `probe`", "no_such_package"]),
-        ("raise RuntimeError('at import')\n", ["find out the types of module `probe`", "at import"]),
+        ("this is no python\n", ["loading module probe failed", "invalid syntax"]),
+        ("import no_such_package\n", ["loading module probe failed", "no_such_package"]),
+        ("raise RuntimeError('at import')\n", ["loading module probe failed", "at import"]),
         ("x = 1\n", ["probe"]),
         (IMPORTS + "@object_type\nclass Other:\n    @function\n    def go(self) -> str:\n        return ''\n", ["Probe"]),
-        ("import os\nos._exit(9)\n", ["find out the types of module `probe`", "exit code: 9"]),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", ["find out the types of module `probe`", "exit code: 137"]),
+        ("import os\nos._exit(9)\n", ["loading module probe failed", "exit code: 9"]),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", ["loading module probe failed", "exit code: 137"]),
         ("import os\nos._exit(0)\n", ["module `probe` registered no types"]),
         (PROBE + "\n    @function\n    def id(self) -> str:\n        return ''\n", ['cannot define field with reserved name "id" on object "Probe"']),
         (PROBE + "\n    @function\n    def other(self) -> 'Nope': ...\n\nclass Nope: ...\n", ["Nope"]),
@@ -170,7 +171,7 @@ def test_dependencies_are_called_by_module_code(connected):
 
 def test_errors_secrets_and_directories_cross_two_modules(connected):
     # The process's own exit code comes through both modules.
-    connected.run("call", "-m", USES, "breaks").failed("Error: process", "exit code: 17", "of the dependency", code=17)
+    connected.run("call", "-m", USES, "breaks").failed('\nprocess "', "exit code: 17", "of the dependency", code=17)
     assert connected.run("call", "-m", USES, "length", "--token=env://T_O_K", env={"T_O_K": "12345"}).ok().out.strip() == "5"
     out = connected.run("call", "-m", USES, "folder", f"--folder={REPO}/tests/modules/raw/src", "entries").ok().out
     assert out.split() == ["one", "sitecustomize.py", "two"]

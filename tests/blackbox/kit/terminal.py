@@ -21,6 +21,8 @@ class Terminal:
         self.everything = b""
         pid, self.master = pty.fork()
         if pid == 0:
+            # The program sees the size from its start.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.chdir(cwd or rondel.folder)
             os.execve(BINARY, [str(BINARY), *map(str, words)], rondel.environment(TERM="xterm", **(env or {})))
         self.pid = pid
