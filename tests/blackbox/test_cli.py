@@ -305,6 +305,25 @@ def test_listings_are_json_on_request(connected, words):
         json.loads(connected.run(*words).ok().out)
 
 
+@pytest.mark.parametrize(
+    "words, code, message",
+    [
+        (["functions", "-m", "./nowhere"], 1, "does not exist"),
+        (["functions", "-m", str(GREETER), "helo"], 2, "unknown function `helo`"),
+        (["--state-dir", "none", "engine", "status"], 1, "no engine is running"),
+        (["--config", "none.toml", "cache", "ls"], 1, "does not exist"),
+        (["cache", "prune", "--keep", "much"], 2, "`much` is no value of `--keep`"),
+        (["-m", "x", "version"], 2, "takes no `-m`"),
+        (["version", "--jsn"], 2, "unknown flag `--jsn`"),
+    ],
+)
+def test_an_error_of_a_listing_is_json_on_request(connected, words, code, message):
+    done = connected.run(*words, "--json").failed(code=code)
+    error = json.loads(done.err)
+    assert message in error["message"] and error["exitCode"] == code and done.out == "", error
+    assert done.err.count("\n") == 1 and error["code"] and error["kind"], error
+
+
 def test_functions_as_json(connected):
     listed = {function["name"]: function for function in connected.run("functions", "-m", GREETER, "--json").json()}
     assert listed["hello"]["type"] == "String!"

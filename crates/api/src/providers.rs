@@ -83,7 +83,11 @@ pub fn check(uri: &str) -> Result<()> {
     let scheme = uri.split("://").next().unwrap_or_default();
     let known = OWN.contains(&scheme) || ASKED.contains(&scheme) || KNOWN.contains(&scheme);
     // Clients match on this text; see behaviour SEC-006.
-    known.then_some(()).ok_or_else(|| Fault::user(format!("unsupported secret provider: \"{scheme}\"")))
+    known.then_some(()).ok_or_else(|| {
+        let names: Vec<String> = OWN.iter().chain(&ASKED).map(|name| format!("`{name}://`")).collect();
+        Fault::user(format!("unsupported secret provider: \"{scheme}\""))
+            .with_hint(format!("the providers are {}", names.join(", ")))
+    })
 }
 
 /// Reads the secret at `uri` on behalf of `client`.

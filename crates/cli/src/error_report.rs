@@ -52,8 +52,17 @@ pub(crate) fn report_in(fault: &Fault, places: &Places, verbose: bool) -> ExitCo
     code
 }
 
+/// Prints the error to standard error as one line of JSON, for `--json`. Returns the exit code
+/// `code`.
+pub(crate) fn report_json(fault: &Fault, code: u8) -> ExitCode {
+    if !is_closed_output(fault) {
+        let _ = writeln!(std::io::stderr().lock(), "{}", json(fault, code));
+    }
+    ExitCode::from(code)
+}
+
 /// The exit code of an error. For a failed process that is the exit code of the process.
-fn code_of(fault: &Fault) -> u8 {
+pub(crate) fn code_of(fault: &Fault) -> u8 {
     match fault.detail() {
         _ if is_closed_output(fault) => exit_code::CLOSED_OUTPUT,
         Some(Detail::Exec(failure)) => u8::try_from(failure.exit_code).unwrap_or(1).max(1),
@@ -62,16 +71,8 @@ fn code_of(fault: &Fault) -> u8 {
     }
 }
 
-/// Prints the error to standard error as a line of JSON and returns the exit code.
-pub(crate) fn report_json(fault: &Fault) -> ExitCode {
-    if !is_closed_output(fault) {
-        let _ = writeln!(std::io::stderr().lock(), "{}", json(fault));
-    }
-    ExitCode::from(code_of(fault))
-}
-
-/// The error as a JSON object.
-fn json(fault: &Fault) -> Value {
+/// The error as a JSON object, for `--json`.
+fn json(fault: &Fault, code: u8) -> Value {
     let causes = fault.causes();
     let location = causes.iter().rev().find_map(|cause| cause.frames.iter().rev().find(|frame| frame.is_own()));
     let output = causes.iter().rev().find_map(|cause| cause.exec.as_ref()).map(|exec| &exec.output);
@@ -85,7 +86,7 @@ fn json(fault: &Fault) -> Value {
             Kind::Cancelled => "cancelled",
             Kind::Bug => "bug",
         },
-        "exitCode": code_of(fault),
+        "exitCode": code,
         "location": location,
         "output": output,
         "hints": fault.hints(),
@@ -128,13 +129,13 @@ mod tests {
         let library = Frame { file: "/lib/b.py".into(), line: 4, ..Frame::default() };
         let raised = Cause { call: "ci go".into(), frames: vec![frame, library], ..Cause::default() };
         let causes = std::iter::once(raised).chain(exec().causes().to_vec()).collect();
-        let got = json(&exec().with_causes(causes).with_hint("look"));
+        let got = json(&exec().with_causes(causes).with_hint("look"), 42);
         assert_eq!(got["location"], json!({"file": "a.py", "line": 3}));
         assert_eq!(got["output"], json!({"text": "no rule"}));
         assert_eq!((&got["exitCode"], &got["code"], &got["kind"]), (&json!(42), &json!("EXEC_FAILED"), &json!("user")));
         assert_eq!((&got["hints"], &got["message"]), (&json!(["look"]), &json!("exit code: 42")));
         assert_eq!(got["causes"].as_array().map(Vec::len), Some(2));
-        let plain = json(&Fault::not_found("no such module"));
+        let plain = json(&Fault::not_found("no such module"), 1);
         assert_eq!(
             (&plain["location"], &plain["output"], &plain["code"]),
             (&Value::Null, &Value::Null, &json!("NOT_FOUND"))

@@ -41,7 +41,9 @@ fn main() -> ExitCode {
     rondel_network::name_service::use_no_plugins();
     let matches = match command_line().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return usage_error::exit(&error, Noun::Command),
+        Err(error) => {
+            return usage_error::exit(&error, Noun::Command, json_output::is_wanted_by(std::env::args_os()));
+        }
     };
     // `engine` stays on this thread: a process with a second thread cannot enter a user namespace.
     if matches.subcommand_name() == Some("engine") {
@@ -70,20 +72,13 @@ fn run(matches: &ArgMatches) -> ExitCode {
     let settings = settings::Settings::new(matches);
     match commands::run(&settings, matches, command_line) {
         Ok(code) => code,
-        Err(fault) if wants_json(matches) => error_report::report_json(&fault),
+        Err(fault) if json_output::is_wanted(matches) => {
+            error_report::report_json(&fault, error_report::code_of(&fault))
+        }
         Err(fault) => {
             let verbose = settings.verbosity() != rondel_progress::Verbosity::Normal;
             error_report::report_in(&fault, &places(matches), verbose)
         }
-    }
-}
-
-/// Whether a listing for programs was asked for. `--json` of `call` is about its result alone.
-fn wants_json(matches: &ArgMatches) -> bool {
-    match matches.subcommand() {
-        Some(("call", _)) => false,
-        Some((_, command)) => wants_json(command),
-        None => matches.try_get_one::<bool>("json").ok().flatten() == Some(&true),
     }
 }
 

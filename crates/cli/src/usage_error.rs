@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use rondel_fault::Fault;
+use rondel_fault::{Fault, nearest};
 
 use crate::{error_report, exit_code};
 
@@ -26,8 +26,8 @@ impl Noun {
 }
 
 /// Prints help or the version if `error` is one of them, else reports a usage error. Returns the
-/// exit code.
-pub(crate) fn exit(error: &clap::Error, noun: Noun) -> ExitCode {
+/// exit code. With `json`, the error is JSON.
+pub(crate) fn exit(error: &clap::Error, noun: Noun, json: bool) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(exit_code::CLOSED_OUTPUT),
@@ -38,11 +38,14 @@ pub(crate) fn exit(error: &clap::Error, noun: Noun) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(exit_code::USAGE);
     }
-    report(&fault(error, noun))
+    report(&fault(error, noun), json)
 }
 
-/// Reports a usage error. Returns the exit code.
-pub(crate) fn report(fault: &Fault) -> ExitCode {
+/// Reports a usage error. Returns the exit code. With `json`, the error is JSON.
+pub(crate) fn report(fault: &Fault, json: bool) -> ExitCode {
+    if json {
+        return error_report::report_json(fault, exit_code::USAGE);
+    }
     error_report::report(fault);
     ExitCode::from(exit_code::USAGE)
 }
@@ -79,7 +82,11 @@ fn fault(error: &clap::Error, noun: Noun) -> Fault {
     };
     let mut fault = Fault::user(message);
     let near = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let near: Vec<String> = near.into_iter().flat_map(all).map(|name| flag(&name)).collect();
+    let mut near: Vec<String> = near.into_iter().flat_map(all).map(|name| flag(&name)).collect();
+    if near.is_empty() {
+        // The parser regards case.
+        near.extend(nearest(&value, all(ContextKind::ValidValue).iter().map(String::as_str)).map(str::to_owned));
+    }
     if !near.is_empty() {
         fault = fault.with_hint(format!("did you mean {}?", list(&near, "or")));
     }

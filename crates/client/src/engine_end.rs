@@ -47,7 +47,11 @@ impl Peer {
     /// Returns the error that the process at the other end is gone if that is why a request failed
     /// with `fault`. Otherwise returns `fault`.
     pub(crate) async fn explain(&self, fault: Fault) -> Fault {
-        let is_broken = is_broken_connection(&fault);
+        if has_cause::<EngineEnded>(&fault) {
+            return fault;
+        }
+        let is_broken =
+            has_cause::<hyper::Error>(&fault) || has_cause::<std::io::Error>(&fault) || has_cause::<HungUp>(&fault);
         match self {
             Peer::Session(port) if is_broken => {
                 Fault::environment(format!("the session on port {port} ended before it answered"))
@@ -73,16 +77,28 @@ async fn end_within(pid: Pid, timeout: Duration) -> Option<EngineEnd> {
     }
 }
 
-fn is_broken_connection(fault: &Fault) -> bool {
+fn has_cause<E: Error + 'static>(fault: &Fault) -> bool {
     let mut error: Option<&(dyn Error + 'static)> = Some(fault);
     while let Some(found) = error {
-        if found.is::<hyper::Error>() || found.is::<std::io::Error>() || found.is::<HungUp>() {
+        if found.is::<E>() {
             return true;
         }
         error = found.source();
     }
     false
 }
+
+/// The cause of an error: the engine's process ended. How it ended is known only once.
+#[derive(Debug)]
+struct EngineEnded(String);
+
+impl std::fmt::Display for EngineEnded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for EngineEnded {}
 
 /// The cause of an error: the engine closed the connection before it answered.
 #[derive(Debug)]
@@ -97,8 +113,11 @@ impl std::fmt::Display for HungUp {
 impl Error for HungUp {}
 
 fn end_of(pid: Pid) -> Option<EngineEnd> {
-    if let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
-        return Some(EngineEnd::Status(ExitStatus::from_raw(status.as_raw())));
+    match waitpid(Some(pid), WaitOptions::NOHANG) {
+        Ok(Some((_, status))) => return Some(EngineEnd::Status(ExitStatus::from_raw(status.as_raw()))),
+        // A child whose threads have not all ended has no status yet.
+        Ok(None) => return None,
+        Err(_) => {}
     }
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -112,7 +131,7 @@ fn describe(state: &StateDir, pid: Pid, end: &EngineEnd) -> Fault {
         EngineEnd::Gone => format!("process {pid} is gone"),
     };
     let log = state.log();
-    let fault = Fault::environment(format!("the engine ended before it answered: {how}"));
+    let fault = Fault::environment("the engine ended before it answered").caused_by(EngineEnded(how));
     let fault = match last_words(&log) {
         Some(line) => fault.with_hint(format!("the end of its log `{}`: {line}", log.display())),
         None => fault.with_hint(format!("its log is `{}`", log.display())),

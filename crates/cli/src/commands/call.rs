@@ -66,11 +66,11 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         Parsed::Chain(chain) => chain,
         Parsed::Help(help) => {
             session.finish();
-            return Ok(usage_error::exit(&help, Noun::Function));
+            return Ok(usage_error::exit(&help, Noun::Function, false));
         }
         Parsed::Wrong(fault) => {
             session.finish();
-            return Ok(usage_error::report(&fault));
+            return Ok(usage_error::report(&fault, false));
         }
     };
     let json = options.json || matches.get_flag("json");

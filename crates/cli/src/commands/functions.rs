@@ -59,7 +59,8 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let settings = &settings.for_listing(matches.get_flag("json"));
+    let json = matches.get_flag("json");
+    let settings = &settings.for_listing(json);
     let session = Session::open(settings, settings.module(matches), String::new(), false).await?;
     let (first, _) = constructor(&session, settings.explain(matches)).await?;
     let words: Vec<String> = matches.get_many::<String>("path").into_iter().flatten().map(|w| kebab(w)).collect();
@@ -68,8 +69,8 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     session.finish();
     let chain = match parsed {
         Parsed::Chain(chain) => chain,
-        Parsed::Help(error) => return Ok(usage_error::exit(&error, Noun::Function)),
-        Parsed::Wrong(fault) => return Ok(usage_error::report(&fault)),
+        Parsed::Help(error) => return Ok(usage_error::exit(&error, Noun::Function, json)),
+        Parsed::Wrong(fault) => return Ok(usage_error::report(&fault, json)),
     };
     let Some(last) = &chain.last else {
         let kind = chain.calls.last().map(|c| c.field.ty.base_name().to_owned()).unwrap_or_default();
@@ -79,7 +80,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         )));
     };
     let functions = callable(Some(last));
-    if matches.get_flag("json") {
+    if json {
         return print_json(&functions.iter().map(|function| described(function)).collect::<Vec<_>>());
     }
     if functions.is_empty() {

@@ -36,7 +36,7 @@ pub(crate) fn run(matches: &ArgMatches, command_line: fn() -> Command) -> Result
 fn unknown(root: Command, words: &[&String]) -> ExitCode {
     let line = std::iter::once("rondel").chain(words.iter().map(|word| word.as_str()));
     match root.try_get_matches_from(line) {
-        Err(error) => usage_error::exit(&error, Noun::Command),
+        Err(error) => usage_error::exit(&error, Noun::Command, false),
         Ok(_) => ExitCode::from(exit_code::USAGE),
     }
 }

@@ -58,7 +58,7 @@ fn check_module_args(matches: &ArgMatches) -> Result<(), Fault> {
 /// Runs the command that the arguments name. `command_line` makes the whole command line anew.
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches, command_line: fn() -> Command) -> Result<ExitCode> {
     if let Err(fault) = check_module_args(matches) {
-        return Ok(crate::usage_error::report(&fault));
+        return Ok(crate::usage_error::report(&fault, crate::json_output::is_wanted(matches)));
     }
     match matches.subcommand() {
         Some(("call", m)) => block_on(call::run(settings, m)),
