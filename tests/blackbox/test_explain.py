@@ -31,9 +31,9 @@ def test_every_input_that_changes_is_named(connected, folder):
     first = explained(connected, module)
     assert first["engineVersion"] == "v0.18.10, read as v0.18.10"
     assert first["contract"] == "empty call" and first["SDK"].startswith("python (built in")
-    assert first["types"] == "registered now" and "exec" in first["ran"]
-    ran = [work for work in first["key of"].split("; exec ") if "/runtime" in work]
-    assert ran and "args = " in ran[0] and "rootfs = " in ran[0] and "API view = v0.18.10" in ran[0], first
+    assert first["types"] == "registered now" and "register the types of module probe" in first["ran"]
+    _, ran, key = first["key of"].partition("register the types of module probe: ")
+    assert ran and "args = " in key and "rootfs = " in key and "API view = v0.18.10" in key, first
     assert first["differs"] == "this module was not loaded here before"
 
     execs = connected.execs()

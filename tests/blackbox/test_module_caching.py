@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kit import eventually, serve_module, write_module
+from kit.events import EventClient, outcome
 
 pytestmark = pytest.mark.once
 
@@ -97,11 +98,10 @@ def test_an_edit_runs_only_the_function_again(connected, folder):
     assert connected.execs() == before
     source = module / "code/src/probe/__init__.py"
     source.write_text(source.read_text() + "\n# edited\n")
-    done = connected.run("call", "-m", module, "--progress", "plain", "default").ok()
-    assert done.out.strip() != first["default"]
-    execs = [line for line in done.err.splitlines() if "exec " in line and not line.endswith(("…", "/runtime"))]
-    assert all(("/runtime DONE" in line) or ("CACHED" in line) for line in execs), done.err
-    assert any("/runtime DONE" in line for line in execs)
+    with EventClient(connected, module) as client:
+        assert client.query("{ probe { default } }")["data"]["probe"]["default"] != first["default"]
+        ran = [title for title in client.titles(work="exec") if outcome(client.of(title)) != "cached"]
+    assert ran == ["register the types of module probe", "runtime of module probe"], client.events
 
 
 def test_results_are_not_kept_in_views_before_caching(connected, folder):

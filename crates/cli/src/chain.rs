@@ -115,6 +115,7 @@ impl Session {
 
     /// Ends progress output and returns the counts of the run.
     pub(crate) fn finish(&self) -> rondel_progress::Totals {
+        self.attached.end_events();
         self.progress.finish()
     }
 

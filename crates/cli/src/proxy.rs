@@ -31,7 +31,15 @@ pub(crate) struct SessionProxy {
     pub(crate) port: u16,
     /// The token that requests must carry.
     pub(crate) token: String,
+    attached: Arc<Attached>,
     _serving: DropGuard,
+}
+
+impl SessionProxy {
+    /// Ends the stream of events of the client.
+    pub(crate) fn end_events(&self) {
+        self.attached.end_events();
+    }
 }
 
 #[derive(Clone)]
@@ -47,7 +55,8 @@ pub(crate) async fn open(attached: Attached) -> Result<SessionProxy> {
     let port = listener.local_addr().attempt(|| "listen on loopback".into())?.port();
     let token = format!("{:032x}", rand::random::<u128>());
     let expected = format!("Basic {}", STANDARD.encode(format!("{token}:"))).into();
-    let proxy = ProxyState { attached: Arc::new(attached), expected, admission: Admission::default() };
+    let attached = Arc::new(attached);
+    let proxy = ProxyState { attached: attached.clone(), expected, admission: Admission::default() };
     let routes = Router::new()
         .route(QUERY, post(query))
         .route(ATTACH, get(attach))
@@ -59,7 +68,7 @@ pub(crate) async fn open(attached: Attached) -> Result<SessionProxy> {
         .with_state(proxy);
     let ending = CancellationToken::new();
     tokio::spawn(rondel_web::serve(listener, routes, ServerLimits::for_connections(MAX_CONNECTIONS), ending.clone()));
-    Ok(SessionProxy { port, token, _serving: ending.drop_guard() })
+    Ok(SessionProxy { port, token, attached, _serving: ending.drop_guard() })
 }
 
 /// Forwards requests with the token and refuses all others.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use rondel_events::Event;
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_events::{Event, OpenSpans};
+use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_link::{Answer, CLIENT_HEADER, FromClient, FromEngine, Greeting, Hello, Question, Welcome};
 use rondel_providers::Machine;
 use rondel_streams::Stream;
@@ -29,7 +29,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// How much of a line of a command's standard error is kept.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// Receives events, in order.
+/// Receives events, in order. Every span that starts ends exactly once, children before their
+/// parents, however the run ends.
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
 
 /// Handlers of what the engine sends to a client.
@@ -52,6 +53,7 @@ pub struct Attached {
     peer: Peer,
     welcome: Welcome,
     listener: JoinHandle<()>,
+    events: EventStream,
     write: SharedWrite,
     /// The number of the last ping, and of the last pong.
     pings: AtomicU64,
@@ -61,6 +63,37 @@ pub struct Attached {
 type Read = BufReader<ReadHalf<BufReader<Stream>>>;
 type Write = WriteHalf<BufReader<Stream>>;
 type SharedWrite = Arc<Mutex<Write>>;
+
+/// Passes events on to their receiver. Clones share it.
+#[derive(Clone)]
+struct EventStream(Arc<std::sync::Mutex<EventStreamState>>);
+
+struct EventStreamState {
+    on_event: OnEvent,
+    open: OpenSpans,
+    is_ended: bool,
+}
+
+impl EventStream {
+    fn new(on_event: OnEvent) -> Self {
+        let state = EventStreamState { on_event, open: OpenSpans::default(), is_ended: false };
+        Self(Arc::new(std::sync::Mutex::new(state)))
+    }
+
+    fn push(&self, event: Event) {
+        let EventStreamState { on_event, open, is_ended } = &mut *lock(&self.0);
+        if !*is_ended {
+            open.apply(event, on_event);
+        }
+    }
+
+    /// Ends every open span. Later events are dropped.
+    fn end(&self) {
+        let EventStreamState { on_event, open, is_ended } = &mut *lock(&self.0);
+        *is_ended = true;
+        open.close(rondel_events::now(), on_event);
+    }
+}
 
 /// Attaches a client as `hello` describes it. `launch` starts an engine if none runs.
 ///
@@ -96,9 +129,10 @@ pub async fn attach(
             let write = Arc::new(Mutex::new(write));
             let (pong, pongs) = watch::channel(0);
             let streams = Streams::new(endpoint.clone(), callbacks.terminal);
-            let listener = tokio::spawn(listen(read, write.clone(), callbacks.on_event, pong, streams));
+            let events = EventStream::new(callbacks.on_event);
+            let listener = tokio::spawn(listen(read, write.clone(), events.clone(), pong, streams));
             let (endpoint, pings) = (endpoint.clone(), AtomicU64::new(0));
-            Ok(Attached { endpoint, peer, welcome, listener, write, pings, pongs })
+            Ok(Attached { endpoint, peer, welcome, listener, events, write, pings, pongs })
         }
     }
 }
@@ -195,6 +229,11 @@ impl Attached {
         Connection::watch(&peer, self.endpoint.upgrade(stream, path, &all, "")).await
     }
 
+    /// Ends the stream of events: every open span ends, and there are no events from then on.
+    pub fn end_events(&self) {
+        self.events.end();
+    }
+
     /// Waits until the engine hangs up.
     pub async fn closed(&mut self) {
         let _ = (&mut self.listener).await;
@@ -204,6 +243,7 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         self.listener.abort();
+        self.end_events();
     }
 }
 
@@ -215,14 +255,14 @@ async fn send(write: &SharedWrite, line: &FromClient) -> Result<()> {
 async fn listen(
     mut read: Read,
     write: SharedWrite,
-    mut on_event: OnEvent,
+    events: EventStream,
     pong: watch::Sender<u64>,
     streams: Arc<Streams>,
 ) {
     let _end = EndOnDrop(streams.clone());
     while let Ok(Some(line)) = next_line(&mut read).await {
         match parse(&line) {
-            Ok(FromEngine::Event(event)) => on_event(event),
+            Ok(FromEngine::Event(event)) => events.push(event),
             Ok(FromEngine::Ask { id, question }) => {
                 let (write, asked) = (write.clone(), streams.clone());
                 streams.spawn(async move {
@@ -242,6 +282,7 @@ async fn listen(
             }
         }
     }
+    events.end();
 }
 
 /// A question of a kind that this client does not know.
@@ -331,4 +372,43 @@ pub async fn ask(
         return Ok(body);
     }
     Err(Fault::environment(String::from_utf8_lossy(&body).trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_events::{Outcome, SpanId, Work};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_stream_ends_every_span() {
+        let seen: Arc<std::sync::Mutex<Vec<Event>>> = Arc::default();
+        let receiver = seen.clone();
+        let events = EventStream::new(Box::new(move |event| lock(&receiver).push(event)));
+        let start = |span: u64, parent: u64, work| Event::Start {
+            span: SpanId(span),
+            parent: SpanId(parent),
+            work,
+            name: "work".into(),
+            internal: false,
+            at: 1,
+        };
+        let other = events.clone();
+        other.push(start(1, 0, Work::Function));
+        other.push(start(2, 1, Work::Exec));
+        other.push(start(3, 0, Work::Service));
+        events.end();
+        events.end();
+        other.push(start(4, 0, Work::Exec));
+        let seen = lock(&seen);
+        let ends: Vec<_> = seen
+            .iter()
+            .filter_map(|event| match event {
+                Event::End { span, outcome, .. } => Some((span.0, outcome.clone())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ends, [(2, Outcome::Cancelled), (1, Outcome::Cancelled), (3, Outcome::Done)]);
+        assert_eq!(seen.len(), 6);
+    }
 }

@@ -39,12 +39,9 @@ pub(crate) struct OperatorLog {
 
 /// Work that has not ended.
 struct OpenSpan {
-    parent: SpanId,
     work: Work,
     title: String,
     started: u64,
-    /// A pull within another one: a layer of an image.
-    is_part: bool,
     call: Option<Arc<str>>,
     exec: Option<String>,
     exit_code: Option<i32>,
@@ -66,24 +63,13 @@ impl OperatorLog {
         lock(&self.open)
     }
 
-    fn start(&self, id: SpanId, parent: SpanId, work: Work, title: &str, started: u64) {
+    fn start(&self, id: SpanId, work: Work, title: &str, started: u64) {
         if !matches!(work, Work::Exec | Work::Service | Work::Function | Work::Load | Work::Pull | Work::Push) {
             return;
         }
-        let mut open = self.open();
-        let is_part = work == Work::Pull && open.get(&parent).is_some_and(|parent| parent.work == Work::Pull);
-        let span = OpenSpan {
-            parent,
-            work,
-            title: title.to_owned(),
-            started,
-            is_part,
-            call: None,
-            exec: None,
-            exit_code: None,
-            bytes: 0,
-        };
-        open.insert(id, span);
+        let span =
+            OpenSpan { work, title: title.to_owned(), started, call: None, exec: None, exit_code: None, bytes: 0 };
+        self.open().insert(id, span);
         if matches!(work, Work::Exec | Work::Service) {
             self.instruments.execs_running.inc();
         }
@@ -96,18 +82,8 @@ impl OperatorLog {
         }
     }
 
-    /// Removes a span. What a part of a pull fetched counts for the pull.
-    fn take(&self, id: SpanId) -> Option<OpenSpan> {
-        let mut open = self.open();
-        let span = open.remove(&id)?;
-        if let Some(parent) = open.get_mut(&span.parent).filter(|_| span.is_part) {
-            parent.bytes += span.bytes;
-        }
-        Some(span)
-    }
-
     fn end(&self, id: SpanId, outcome: &Outcome, at: u64) {
-        let Some(span) = self.take(id) else { return };
+        let Some(span) = self.open().remove(&id) else { return };
         let duration = Duration::from_micros(at.saturating_sub(span.started));
         let ran = matches!(outcome, Outcome::Done | Outcome::Failed(_));
         match span.work {
@@ -136,7 +112,7 @@ impl OperatorLog {
             _ => None,
         };
         let bytes = (span.work == Work::Pull && span.bytes > 0).then_some(span.bytes);
-        let quiet = span.is_part || *outcome == Outcome::Cached || matches!(span.work, Work::Function | Work::Load);
+        let quiet = *outcome == Outcome::Cached || matches!(span.work, Work::Function | Work::Load);
         // The level of a line is part of its static data, so that there is one macro for each.
         macro_rules! line {
             ($level:ident) => {
@@ -187,7 +163,7 @@ fn result(outcome: &Outcome, exit_code: Option<i32>) -> &'static str {
 impl Sink for OperatorLog {
     fn emit(&self, event: Event) {
         match &event {
-            Event::Start { span, parent, work, name, at, .. } => self.start(*span, *parent, *work, name, *at),
+            Event::Start { span, work, name, at, .. } => self.start(*span, *work, name, *at),
             Event::Progress { span, done, unit: Unit::Bytes, .. } => self.progress(*span, *done),
             Event::End { span, outcome, at } => self.end(*span, outcome, *at),
             Event::Waiting { .. } | Event::Running { .. } | Event::Log { .. } | Event::Progress { .. } => {}
@@ -208,5 +184,30 @@ impl Sink for OperatorLog {
             }
         }
         self.inner.attribute(span, attribute);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_events::{Emitter, Nowhere};
+
+    use super::*;
+
+    #[test]
+    fn ended_spans_are_forgotten() {
+        let (session, client): (Arc<str>, Arc<str>) = ("s".into(), "c".into());
+        let log = OperatorLog::new(session, client, Arc::new(Nowhere), Arc::default());
+        let events = Emitter::new(log.clone());
+        let root = events.span(Work::Function, "function");
+        for at in 0..100_000 {
+            let work = [Work::Exec, Work::Service, Work::Pull, Work::Load, Work::Other][at % 5];
+            let span = root.emitter().span(work, "work");
+            span.emitter().attribute(&Attribute::ExecId("e".into()));
+            span.end(if at % 2 == 0 { Outcome::Done } else { Outcome::Cancelled });
+        }
+        assert_eq!(log.open().len(), 1);
+        root.end(Outcome::Done);
+        assert!(log.open().is_empty());
+        assert_eq!(log.instruments.execs_running.get(), 0);
     }
 }

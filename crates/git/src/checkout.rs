@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::git::{Checkout, Credentials, Repository};
 use rondel_ports::snapshots::MAX_LEVELS;
@@ -24,15 +25,21 @@ const FETCHED: &str = "refs/rondel/fetched";
 const MODIFIED: u64 = 1;
 
 /// Writes the files of a commit into `into`.
-pub(crate) async fn checkout(git: &GitContext, repository: &Repository, what: &Checkout, into: &Path) -> Result<()> {
-    let mut objects = objects(git, repository, &want(what)).await?;
+pub(crate) async fn checkout(
+    git: &GitContext,
+    repository: &Repository,
+    what: &Checkout,
+    into: &Path,
+    progress: &Emitter,
+) -> Result<()> {
+    let mut objects = objects(git, repository, &want(what), progress).await?;
     let mut done = write(git, repository, &objects, what, into).await;
     if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, credentials }) =
         (&done, &mut objects, repository)
         && failure.is_damage()
     {
         store.renew(git, url, &what.commit).await?;
-        store.have(git, &RemoteSource { url, key, credentials }, &want(what)).await?;
+        store.have(git, &RemoteSource { url, key, credentials, progress }, &want(what)).await?;
         empty(into)?;
         done = write(git, repository, &objects, what, into).await;
     }
@@ -50,11 +57,16 @@ fn want(what: &Checkout) -> CommitRequest<'_> {
     CommitRequest { commit: &what.commit, name: &what.name, depth: what.depth, tags: what.tags }
 }
 
-async fn objects(git: &GitContext, repository: &Repository, want: &CommitRequest<'_>) -> Result<Objects> {
+async fn objects(
+    git: &GitContext,
+    repository: &Repository,
+    want: &CommitRequest<'_>,
+    progress: &Emitter,
+) -> Result<Objects> {
     match repository {
         Repository::Remote { url, key, credentials } => {
-            let store = Store::open(git, url, credentials, want.commit).await?;
-            store.have(git, &RemoteSource { url, key, credentials }, want).await?;
+            let store = Store::open(git, url, credentials, want.commit, progress).await?;
+            store.have(git, &RemoteSource { url, key, credentials, progress }, want).await?;
             Ok(Objects::Store(store))
         }
         Repository::Kept { folder, guard } => Ok(Objects::Kept(folder.clone(), guard.clone())),
@@ -136,7 +148,8 @@ pub(crate) async fn common_ancestor(
     other: (&Repository, &str),
 ) -> Result<Option<String>> {
     let all = |commit| CommitRequest { commit, name: "", depth: 0, tags: false };
-    let first = objects(git, one.0, &all(one.1)).await?;
+    let progress = &Emitter::nowhere();
+    let first = objects(git, one.0, &all(one.1), progress).await?;
     let same = match (one.0, other.0) {
         (
             Repository::Remote { url: a, credentials: one, .. },
@@ -150,7 +163,7 @@ pub(crate) async fn common_ancestor(
     };
     let (folder, borrowed) = match (&first, other.0) {
         (Objects::Store(store), Repository::Remote { url, key, credentials }) if same => {
-            store.have(git, &RemoteSource { url, key, credentials }, &all(other.1)).await?;
+            store.have(git, &RemoteSource { url, key, credentials, progress }, &all(other.1)).await?;
             (first.folder().to_owned(), None)
         }
         _ if same => (first.folder().to_owned(), None),
@@ -158,7 +171,7 @@ pub(crate) async fn common_ancestor(
             let folder = first.folder().to_owned();
             // Two stores are never locked at the same time, which could deadlock.
             drop(first);
-            let second = objects(git, other.0, &all(other.1)).await?;
+            let second = objects(git, other.0, &all(other.1), progress).await?;
             (folder, Some(second))
         }
     };

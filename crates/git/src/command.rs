@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -19,6 +20,9 @@ const OUTSIDE: &str = "http:https:ssh:git";
 const MAX_OUTPUT: usize = 256 << 20;
 /// The most of its messages that is kept, in bytes.
 const MAX_MESSAGES: usize = 16 << 10;
+
+/// The most bytes of a line of progress.
+const MAX_PROGRESS_LINE: usize = 512;
 
 /// The configuration of every `git`.
 const SETTINGS: [(&str, &str); 17] = [
@@ -74,6 +78,8 @@ pub(crate) struct Run<'a> {
     pub(crate) timeout: Duration,
     /// The file that records its process, for the next engine in case this one is killed.
     pub(crate) record: Option<&'a Path>,
+    /// Receives the bytes that its messages say it received.
+    pub(crate) progress: Option<&'a Emitter>,
 }
 
 impl<'a> Run<'a> {
@@ -86,6 +92,7 @@ impl<'a> Run<'a> {
             outside: false,
             timeout: Duration::from_secs(600),
             record: None,
+            progress: None,
         }
     }
 
@@ -122,7 +129,7 @@ impl Runner {
         if let Some(record) = run.record {
             record_process(record, &child);
         }
-        let listened = listen(&mut child, run.timeout).await;
+        let listened = listen(&mut child, run.timeout, run.progress).await;
         let status = match &listened {
             Ok(_) => child.wait().await.ok(),
             Err(_) => None,
@@ -216,7 +223,11 @@ impl Drop for ProcessGroup {
 }
 
 /// Reads output and messages up to the end of both.
-async fn listen(child: &mut Child, timeout: Duration) -> Result<(Vec<u8>, String), GitError> {
+async fn listen(
+    child: &mut Child,
+    timeout: Duration,
+    progress: Option<&Emitter>,
+) -> Result<(Vec<u8>, String), GitError> {
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(GitError::Messages("it has no output".into()));
     };
@@ -230,6 +241,11 @@ async fn listen(child: &mut Child, timeout: Duration) -> Result<(Vec<u8>, String
             () = tokio::time::sleep_until(deadline) => return Err(GitError::Timeout(timeout)),
         }
         deadline = Instant::now() + timeout;
+        if let Some(progress) = progress
+            && let Some(bytes) = received_bytes(&messages)
+        {
+            progress.bytes(bytes, 0);
+        }
         if output.len() > MAX_OUTPUT {
             return Err(GitError::Messages("it prints too much".into()));
         }
@@ -238,6 +254,24 @@ async fn listen(child: &mut Child, timeout: Duration) -> Result<(Vec<u8>, String
         }
     }
     Ok((output, String::from_utf8_lossy(&messages).into_owned()))
+}
+
+/// How many bytes `git` has received, by the last line of its progress in `messages`.
+fn received_bytes(messages: &[u8]) -> Option<u64> {
+    let tail = String::from_utf8_lossy(&messages[messages.len().saturating_sub(MAX_PROGRESS_LINE)..]);
+    let (_, line) = tail.rsplit_once("Receiving objects:")?;
+    let line = line.split(['\r', '\n']).next().unwrap_or(line);
+    let size = line.split(", ").nth(1)?.split('|').next()?.trim();
+    let (number, unit) = size.split_once(' ')?;
+    let scale = match unit {
+        "bytes" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1_048_576.0,
+        "GiB" => 1_073_741_824.0,
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a figure for people")]
+    Some((number.parse::<f64>().ok()? * scale) as u64)
 }
 
 async fn take(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> usize {
@@ -291,12 +325,23 @@ mod tests {
         assert!(!child.wait().expect("ended").success());
     }
 
+    #[test]
+    fn received_bytes_are_read_from_messages() {
+        let check = |messages: &str, want: Option<u64>| assert_eq!(received_bytes(messages.as_bytes()), want);
+        check("Receiving objects:  45% (450/1000), 1.50 MiB | 1.00 MiB/s\r", Some(1_572_864));
+        check("Receiving objects: 1% (1/99), 12.00 KiB | 9 KiB/s\rReceiving objects: 2% (2/99), 1 GiB", Some(1 << 30));
+        check("Receiving objects: 100% (3/3), 2.00 KiB | 2.00 MiB/s, done.\nResolving deltas: 100% (1/1)", Some(2048));
+        check("Receiving objects: 100% (3/3), done.\n", None);
+        check("Receiving objects:  45% (450/1000)\r", None);
+        check("remote: Counting objects: 5, done.\n", None);
+    }
+
     #[tokio::test]
     async fn a_silent_process_is_given_up() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo out; echo err >&2; sleep 60"]).kill_on_drop(true);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        let heard = listen(&mut child, Duration::from_millis(200)).await;
+        let heard = listen(&mut child, Duration::from_millis(200), None).await;
         assert!(matches!(heard, Err(GitError::Timeout(_))));
     }
 }

@@ -43,6 +43,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Result, lock};
 use rondel_ports::BoxFuture;
 use rondel_ports::dirs::TempDir;
@@ -90,8 +91,9 @@ impl rondel_ports::git::Git for Git {
         repository: &'a Repository,
         what: &'a Checkout,
         into: &'a Path,
+        progress: &'a Emitter,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(checkout::checkout(&self.context, repository, what, into))
+        Box::pin(checkout::checkout(&self.context, repository, what, into, progress))
     }
 
     fn common_ancestor<'a>(

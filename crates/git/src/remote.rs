@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rondel_digest::Digest;
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_ports::git::{Credentials, Reference, References, Repository};
 use tokio::sync::OwnedMutexGuard;
@@ -83,14 +84,21 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the store of `url` for the object format of `commit`, which its length tells.
     // IDENTITY: two services with the same address are different repositories.
-    pub(crate) async fn open(git: &GitContext, url: &str, credentials: &Credentials, commit: &str) -> Result<Self> {
+    pub(crate) async fn open(
+        git: &GitContext,
+        url: &str,
+        credentials: &Credentials,
+        commit: &str,
+        progress: &Emitter,
+    ) -> Result<Self> {
         let key = match &credentials.host {
             None => rondel_digest::of("git/store/v1", &(url, commit.len())),
             Some(host) => rondel_digest::of("git/store/service/v1", &(url, commit.len(), host.key)),
         };
         let folder = git.folder.join("remotes").join(key.hex());
         let turn = lock(&git.stores).entry(key).or_default().clone();
-        let mut turn = turn.lock_owned().await;
+        let on = || "other work on the same repository".into();
+        let mut turn = progress.waiting(on, turn.lock_owned()).await;
         if !*turn {
             end_recorded(&running(&folder))?;
             if folder.exists() {
@@ -207,6 +215,7 @@ impl Store {
         let mut run = Run::on(&self.folder, args);
         run.timeout = FETCH_TIMEOUT;
         run.record = Some(&record);
+        run.progress = Some(from.progress);
         transport::run(git, run, &address, from.credentials).await.map(drop)
     }
 }
@@ -223,6 +232,8 @@ pub(crate) struct RemoteSource<'a> {
     pub(crate) url: &'a str,
     pub(crate) key: &'a Digest,
     pub(crate) credentials: &'a Credentials,
+    /// Receives the bytes that the server sends.
+    pub(crate) progress: &'a Emitter,
 }
 
 /// The commit to fetch.

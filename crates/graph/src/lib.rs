@@ -51,6 +51,8 @@ enum Slot<V> {
 
 struct Flight<V> {
     label: Arc<str>,
+    /// For whom it was started.
+    owner: Arc<str>,
     outcome: watch::Receiver<Option<Result<V>>>,
     waiters: AtomicUsize,
     cancel: CancellationToken,
@@ -198,7 +200,23 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
-        self.join_or_start(key, Retention::Cached, label, start).await
+        self.join_or_start(key, Retention::Cached, ("", |_: &str| ()), label, start).await.0
+    }
+
+    /// As [`Graph::evaluate`], on behalf of `owner`. If the evaluation runs already for another
+    /// owner, `joined` is called with its label, and what it returns is held while this one waits.
+    pub async fn evaluate_for<F, J>(
+        &self,
+        owner: &str,
+        key: Digest,
+        joined: impl FnOnce(&str) -> J,
+        label: impl FnOnce() -> Arc<str>,
+        start: impl FnOnce() -> F,
+    ) -> (Result<V>, Option<J>)
+    where
+        F: Future<Output = Result<V>> + Send + 'static,
+    {
+        self.join_or_start(key, Retention::Cached, (owner, joined), label, start).await
     }
 
     /// As [`Graph::evaluate`], for its present waiters only: the result is not cached. A key is
@@ -215,16 +233,17 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
-        self.join_or_start(key, Retention::Uncached, label, start).await
+        self.join_or_start(key, Retention::Uncached, ("", |_: &str| ()), label, start).await.0
     }
 
-    async fn join_or_start<F>(
+    async fn join_or_start<F, J>(
         &self,
         key: Digest,
         retention: Retention,
+        (owner, joined): (&str, impl FnOnce(&str) -> J),
         label: impl FnOnce() -> Arc<str>,
         start: impl FnOnce() -> F,
-    ) -> Result<V>
+    ) -> (Result<V>, Option<J>)
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
@@ -236,14 +255,14 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
                 Some(Slot::Done { value, used, .. }) => {
                     *used = clock;
                     self.stats.hits.fetch_add(1, Ordering::Relaxed);
-                    return Ok(value.clone());
+                    return (Ok(value.clone()), None);
                 }
                 Some(Slot::Running { flight, .. }) if !flight.cancel.is_cancelled() => {
                     let (flight, parent) = (flight.clone(), Evaluation::current().key_in(self.id()));
                     if let Some(parent) = parent
                         && slots.waits_for(parent, key)
                     {
-                        return Err(cycle(&flight.label));
+                        return (Err(cycle(&flight.label)), None);
                     }
                     self.stats.joins.fetch_add(1, Ordering::Relaxed);
                     flight.waiters.fetch_add(1, Ordering::Relaxed);
@@ -254,26 +273,29 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
                     self.stats.runs.fetch_add(1, Ordering::Relaxed);
                     let current = Evaluation::current();
                     let parent = current.key_in(self.id());
-                    let flight = self.launch(key, retention, label(), current.child(self.id(), key), start());
+                    let flight = self.launch(key, retention, (owner, label()), current.child(self.id(), key), start());
                     let slot = Slot::Running { flight: flight.clone(), waiting: parent.into_iter().collect() };
                     slots.by_key.insert(key, slot);
                     Waiter { slots: self.slots.clone(), key, parent, flight }
                 }
             }
         };
-        let mut outcome = waiter.flight.outcome.clone();
+        let flight = &waiter.flight;
+        let joined = (*flight.owner != *owner).then(|| joined(&flight.label));
+        let mut outcome = flight.outcome.clone();
         let ended = outcome.wait_for(Option::is_some).await;
-        match ended.ok().and_then(|value| value.clone()) {
+        let result = match ended.ok().and_then(|value| value.clone()) {
             Some(result) => result,
             None => Err(Fault::bug("an evaluation ended without a result")),
-        }
+        };
+        (result, joined)
     }
 
     fn launch<F>(
         &self,
         key: Digest,
         retention: Retention,
-        label: Arc<str>,
+        (owner, label): (&str, Arc<str>),
         evaluation: Evaluation,
         work: F,
     ) -> Arc<Flight<V>>
@@ -282,7 +304,8 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
     {
         let (publish, outcome) = watch::channel(None);
         let cancel = CancellationToken::new();
-        let flight = Arc::new(Flight { label, outcome, waiters: AtomicUsize::new(1), cancel: cancel.clone() });
+        let (owner, waiters) = (owner.into(), AtomicUsize::new(1));
+        let flight = Arc::new(Flight { label, owner, outcome, waiters, cancel: cancel.clone() });
         let slots = Arc::downgrade(&self.slots);
         let running = Arc::downgrade(&flight);
         tokio::spawn(async move {
@@ -642,6 +665,22 @@ mod tests {
         };
         let fault = graph.evaluate(key(1), label, work).await.expect_err("a cycle has no result");
         assert_eq!(fault.code(), Code::EvaluationCycle);
+    }
+
+    #[tokio::test]
+    async fn an_owner_learns_that_it_waits_for_the_evaluation_of_another() {
+        let graph: Graph<u32> = Graph::new(10);
+        let evaluate = |owner: &'static str| {
+            let work = || async {
+                tokio::task::yield_now().await;
+                Ok(1)
+            };
+            graph.evaluate_for(owner, key(1), str::to_owned, label, work)
+        };
+        let (first, same, other) = tokio::join!(evaluate("a"), evaluate("a"), evaluate("b"));
+        assert!(matches!((first, same), ((Ok(1), None), (Ok(1), None))));
+        assert!(matches!(other, (Ok(1), Some(waited)) if *waited == *label()));
+        assert!(matches!(evaluate("b").await, (Ok(1), None)), "the result is cached");
     }
 
     #[tokio::test]

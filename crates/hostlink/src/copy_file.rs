@@ -28,8 +28,8 @@ pub(crate) fn at_most(from: &File, to: &File, size: u64) -> io::Result<()> {
     io::copy(&mut from.take(size), &mut to).map(drop)
 }
 
-/// The digest of the content of `file`.
-pub(crate) fn digest(mut file: &File, size: u64) -> io::Result<Digest> {
+/// The digest of the content of `file`. Calls `progress` with the size of each piece.
+pub(crate) fn digest(mut file: &File, size: u64, progress: impl Fn(u64)) -> io::Result<Digest> {
     const STEP: usize = 2 << 20;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0u8; usize::try_from(size).unwrap_or(STEP).saturating_add(1).min(STEP)];
@@ -43,6 +43,7 @@ pub(crate) fn digest(mut file: &File, size: u64) -> io::Result<Digest> {
         } else {
             hasher.update(&buffer[..read]);
         }
+        progress(read as u64);
     }
 }
 

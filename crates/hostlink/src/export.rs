@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rondel_events::Parts;
 use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ use crate::walk::{self, FileStat, failed, join, show};
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Writes the directory `from` to `to`.
-pub(crate) fn directory(from: BorrowedFd<'_>, place: &HostPath, wipe: bool) -> Result<()> {
+pub(crate) fn directory(from: BorrowedFd<'_>, place: &HostPath, wipe: bool, progress: &Parts) -> Result<()> {
     let to = &place.display_path();
     let target = place.make_dirs().map_err(|fault| match place.exists() && !place.is_dir() {
         true => Fault::user(format!("cannot export a directory to `{}`: it is not a directory", to.display()))
@@ -27,7 +28,7 @@ pub(crate) fn directory(from: BorrowedFd<'_>, place: &HostPath, wipe: bool) -> R
         false => fault,
     })?;
     let from = rustix::fs::openat(from, ".", DIR, Mode::empty()).attempt(|| "open the directory to export".into())?;
-    Export { to, top: &target, wipe, first_names: RefCell::default() }.dir(&from, &target, b"")
+    Export { to, top: &target, wipe, progress, first_names: RefCell::default() }.dir(&from, &target, b"")
 }
 
 /// Removes files and empty directories below `place`.
@@ -64,7 +65,7 @@ fn remove_one(top: &OwnedFd, path: &Path) -> Result<(), Errno> {
 }
 
 /// Writes the file `from` to `to`.
-pub(crate) fn file(from: BorrowedFd<'_>, place: &HostPath) -> Result<()> {
+pub(crate) fn file(from: BorrowedFd<'_>, place: &HostPath, progress: &Parts) -> Result<()> {
     let to = &place.display_path();
     if place.is_dir() {
         return Err(Fault::user(format!("cannot export a file to `{}`: it is a directory", to.display())));
@@ -78,7 +79,8 @@ pub(crate) fn file(from: BorrowedFd<'_>, place: &HostPath) -> Result<()> {
         Mode::empty(),
     );
     let readable = readable.attempt(|| "open the file to export".into())?;
-    put_file(&readable.into(), &stat, dir.as_fd(), name.as_bytes()).attempt(|| format!("write `{}`", to.display()))
+    put_file(&readable.into(), &stat, dir.as_fd(), name.as_bytes(), progress)
+        .attempt(|| format!("write `{}`", to.display()))
 }
 
 struct Export<'a> {
@@ -87,6 +89,7 @@ struct Export<'a> {
     /// The directory that is written.
     top: &'a OwnedFd,
     wipe: bool,
+    progress: &'a Parts,
     /// Where the first name of each file went that has several.
     first_names: RefCell<HashMap<(u64, u64), Vec<u8>>>,
 }
@@ -142,7 +145,7 @@ impl Export<'_> {
                 }
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 let file = File::from(rustix::fs::openat(from, name, flags, Mode::empty()).map_err(write)?);
-                put_file(&file, &stat, to.as_fd(), name).map_err(|e| failed("write", self.to, path, e))
+                put_file(&file, &stat, to.as_fd(), name, self.progress).map_err(|e| failed("write", self.to, path, e))
             }
         }
     }
@@ -206,12 +209,13 @@ fn is_unlinkable(error: &io::Error) -> bool {
 }
 
 /// Writes a file under a temporary name and puts it in place.
-fn put_file(from: &File, stat: &Stat, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+fn put_file(from: &File, stat: &Stat, dir: BorrowedFd<'_>, name: &[u8], progress: &Parts) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let (temp, file) = with_temp_name(|temp| rustix::fs::openat(dir, temp, flags, Mode::from_raw_mode(0o600)))?;
     let file = File::from(file);
     let write = || -> io::Result<()> {
         copy_file::content(from, &file)?;
+        progress.add(u64::try_from(stat.st_size).unwrap_or_default());
         rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         rustix::fs::futimens(&file, &copy_file::times(FileStat::of(stat).mtime))?;
         Ok(rustix::fs::renameat(dir, temp.as_str(), dir, name)?)

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use rondel_digest::{Digest, Hasher};
+use rondel_events::Parts;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::{LayerId, Snapshot};
@@ -42,7 +43,7 @@ impl From<Fault> for ImportError {
 }
 
 /// Imports the directory `path`.
-pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result<Snapshot> {
+pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter, progress: &Parts) -> Result<Snapshot> {
     let named = link.roots.place(path)?;
     let path = named.display_path();
     let place = named.canonical().map_err(|e| not_found(&path, e))?;
@@ -60,12 +61,13 @@ pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result
         let moment = stat_cache::settled_before();
         let items = walk::walk(&place, &root, &rules)?;
         let unstable = UnstableFiles::new(&*link.temp_dirs);
-        import_entries(link, &Source { root, path: path.clone(), moment, on_disk: None, unstable, last }, items, &key)
+        let source = Source { root, path: path.clone(), moment, on_disk: None, unstable, last, progress };
+        import_entries(link, &source, items, &key)
     })
 }
 
 /// Imports the file `path`.
-pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
+pub(crate) fn file(link: &HostLink, path: &Path, progress: &Parts) -> Result<Snapshot> {
     let place = link.roots.place(path)?;
     let path = &place.display_path();
     let key = rondel_digest::of("hostlink/file/v2", &(place.is_inside(), path.as_os_str().as_bytes()));
@@ -85,7 +87,8 @@ pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
         let item = WalkEntry { path: name.as_bytes().to_vec(), kind: EntryKind::File, stamp, shared: None };
         let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
         let (on_disk, unstable) = (Some(on_disk.as_bytes().to_vec()), UnstableFiles::new(&*link.temp_dirs));
-        import_entries(link, &Source { root, path: parent, moment, on_disk, unstable, last }, vec![item], &key)
+        let source = Source { root, path: parent, moment, on_disk, unstable, last, progress };
+        import_entries(link, &source, vec![item], &key)
     })
 }
 
@@ -121,6 +124,8 @@ struct Source<'a> {
     unstable: UnstableFiles<'a>,
     /// Whether vanished files are left out.
     last: bool,
+    /// Counts the bytes that are read and stored.
+    progress: &'a Parts,
 }
 
 /// Returns the snapshot with the content of `items`.
@@ -140,6 +145,8 @@ fn import_entries(
     let known = link.cache.get(&*link.index, key);
     let mut digests = known.digests(&items);
     let hits = digests.iter().flatten().count();
+    let unknown = items.iter().zip(&digests).filter(|(item, digest)| item.kind == EntryKind::File && digest.is_none());
+    source.progress.grow(unknown.map(|(item, _)| item.stamp.size).sum());
     items.par_iter().zip(&mut digests).try_for_each(|(item, digest)| -> Result<(), ImportError> {
         if item.kind == EntryKind::File && digest.is_none() {
             *digest = read_digest(source, item)?;
@@ -246,7 +253,8 @@ fn stamp(source: &Source<'_>, item: &WalkEntry, file: &File) -> Result<FileStat,
 
 /// The digest of a file: of its content if it is unchanged, or of a copy. `None` if it is gone.
 fn read_digest(source: &Source<'_>, item: &WalkEntry) -> Result<Option<Digest>, ImportError> {
-    match if_unchanged(source, item, "read", |file| copy_file::digest(file, item.stamp.size))? {
+    let read = |bytes| source.progress.add(bytes);
+    match if_unchanged(source, item, "read", |file| copy_file::digest(file, item.stamp.size, read))? {
         Some(digest) => Ok(Some(digest)),
         None => take_copy(source, item),
     }
@@ -381,8 +389,14 @@ fn put(target: &OwnedFd, source: &Source<'_>, items: &[PlannedEntry<'_>]) -> Res
         }
         .map_err(|e| stored(item, e))?;
     }
+    let is_stored = |new: &&PlannedEntry<'_>| new.digest.is_some() && new.link.is_none();
+    source.progress.grow(items.iter().filter(is_stored).map(|new| new.item.stamp.size).sum());
     let files = items.par_iter().map(|new| match new.digest.filter(|_| new.link.is_none()) {
-        Some(digest) => store_file(target, source, new.item, digest),
+        Some(digest) => {
+            let stored = store_file(target, source, new.item, digest);
+            source.progress.add(new.item.stamp.size);
+            stored
+        }
         None => Ok(true),
     });
     if !files.try_reduce(|| true, |one, other| Ok(one && other))? {
@@ -424,7 +438,7 @@ fn store_file(target: &OwnedFd, source: &Source<'_>, item: &WalkEntry, digest: D
         // A file this young may have been written between reading and copying, with the same stamp.
         Ok(stat_cache::is_settled(&item.stamp, source.moment) || {
             io::Seek::rewind(&mut to)?;
-            copy_file::digest(&to, item.stamp.size)? == digest
+            copy_file::digest(&to, item.stamp.size, |_| ())? == digest
         })
     })?;
     if stored == Some(true) {

@@ -26,6 +26,7 @@ use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
@@ -61,24 +62,24 @@ impl HostLink {
 }
 
 impl HostFiles for HostLink {
-    fn import(&self, path: &Path, filter: &Filter) -> Result<Snapshot> {
-        import::directory(self, path, filter)
+    fn import(&self, path: &Path, filter: &Filter, progress: &Emitter) -> Result<Snapshot> {
+        import::directory(self, path, filter, &progress.parts(0))
     }
 
-    fn import_file(&self, path: &Path) -> Result<Snapshot> {
-        import::file(self, path)
+    fn import_file(&self, path: &Path, progress: &Emitter) -> Result<Snapshot> {
+        import::file(self, path, &progress.parts(0))
     }
 
-    fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()> {
-        export::directory(from, &self.roots.place(to)?, wipe)
+    fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool, progress: &Emitter) -> Result<()> {
+        export::directory(from, &self.roots.place(to)?, wipe, &progress.parts(0))
     }
 
     fn remove(&self, below: &Path, paths: &[PathBuf]) -> Result<()> {
         export::remove_below(&self.roots.place(below)?, paths)
     }
 
-    fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()> {
-        export::file(from, &self.roots.place(to)?)
+    fn export_file(&self, from: BorrowedFd<'_>, to: &Path, progress: &Emitter) -> Result<()> {
+        export::file(from, &self.roots.place(to)?, &progress.parts(0))
     }
 
     fn open(&self, path: &Path) -> std::io::Result<File> {

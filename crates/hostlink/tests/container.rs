@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rondel_events::Emitter;
 use rondel_hostlink::{ContainerRoot, HostLink};
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
@@ -89,22 +90,22 @@ fn what_is_read_is_inside() {
     let f = fixture();
     let all = Filter::default();
     for path in ["links/dir", "links/up", &format!("links/top{}", f.dir.path().join("outside").display())] {
-        let found = f.link.import(&f.path(path), &all).unwrap();
+        let found = f.link.import(&f.path(path), &all, &Emitter::nowhere()).unwrap();
         assert_eq!(f.text(&found, "file"), "inside", "{path}");
         assert_eq!(f.text(&found, "deep/file"), "inside", "{path}");
     }
     for path in ["links/file", "links/again", "links/dir/file", "links/up/deep/file"] {
-        let found = f.link.import_file(&f.path(path)).unwrap();
+        let found = f.link.import_file(&f.path(path), &Emitter::nowhere()).unwrap();
         assert_eq!(f.text(&found, Path::new(path).file_name().unwrap().to_str().unwrap()), "inside", "{path}");
         let mut text = String::new();
         f.link.open(&f.path(path)).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "inside", "{path}");
     }
     for path in ["links/dir/only-outside", "links/up/only-outside", "links/round"] {
-        assert!(f.link.import_file(&f.path(path)).is_err(), "{path}");
+        assert!(f.link.import_file(&f.path(path), &Emitter::nowhere()).is_err(), "{path}");
         assert!(f.link.open(&f.path(path)).is_err(), "{path}");
     }
-    let error = f.link.import(&f.path("links/none"), &all).unwrap_err().to_string();
+    let error = f.link.import(&f.path("links/none"), &all, &Emitter::nowhere()).unwrap_err().to_string();
     assert_eq!(error, "/links/none: no such file or directory");
 }
 
@@ -128,8 +129,8 @@ fn what_is_written_is_inside() {
     for (wipe, path) in
         [(false, "links/dir"), (false, "links/up/made/here"), (false, "fresh"), (true, "links/dir/deep")]
     {
-        f.link.export(tree.root.as_fd(), &f.path(path), wipe).unwrap();
-        f.link.export_file(file.as_fd(), &f.path(&format!("{path}/one"))).unwrap();
+        f.link.export(tree.root.as_fd(), &f.path(path), wipe, &Emitter::nowhere()).unwrap();
+        f.link.export_file(file.as_fd(), &f.path(&format!("{path}/one")), &Emitter::nowhere()).unwrap();
         let mut text = String::new();
         f.link.open(&f.path(&format!("{path}/one"))).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "new");
@@ -137,11 +138,15 @@ fn what_is_written_is_inside() {
     assert_eq!(f.outside(), before);
     assert!(f.dir.path().join("outside/deep/file").exists());
     assert!(
-        f.link.export_file(file.as_fd(), &f.path("links/dir")).unwrap_err().to_string().contains("it is a directory")
+        f.link
+            .export_file(file.as_fd(), &f.path("links/dir"), &Emitter::nowhere())
+            .unwrap_err()
+            .to_string()
+            .contains("it is a directory")
     );
     assert!(
         f.link
-            .export(tree.root.as_fd(), &f.path("links/file"), false)
+            .export(tree.root.as_fd(), &f.path("links/file"), false, &Emitter::nowhere())
             .unwrap_err()
             .to_string()
             .contains("not a directory")
@@ -155,7 +160,7 @@ fn gitignore_files_outside_say_nothing() {
     fs::create_dir(outside.join(".git")).unwrap();
     fs::write(outside.join(".gitignore"), "file\n").unwrap();
     let filter = Filter { gitignore: true, ..Filter::default() };
-    let found = f.link.import(&f.path("links/dir/deep"), &filter).unwrap();
+    let found = f.link.import(&f.path("links/dir/deep"), &filter, &Emitter::nowhere()).unwrap();
     assert_eq!(f.text(&found, "file"), "inside");
 }
 
@@ -176,13 +181,13 @@ fn links_that_are_swapped_meanwhile_lead_nowhere_else() {
             }
         });
         for _ in 0..300 {
-            if let Ok(found) = f.link.import_file(&f.path("flip/file")) {
+            if let Ok(found) = f.link.import_file(&f.path("flip/file"), &Emitter::nowhere()) {
                 assert_eq!(f.text(&found, "file"), "inside");
             }
-            if let Ok(found) = f.link.import(&f.path("flip"), &Filter::default()) {
+            if let Ok(found) = f.link.import(&f.path("flip"), &Filter::default(), &Emitter::nowhere()) {
                 assert_eq!(f.text(&found, "file"), "inside");
             }
-            assert!(f.link.import_file(&f.path("flip/only-outside")).is_err());
+            assert!(f.link.import_file(&f.path("flip/only-outside"), &Emitter::nowhere()).is_err());
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -193,7 +198,7 @@ fn a_container_that_has_ended_is_named() {
     let Fixture { link, inside, .. } = fixture();
     let path = inside.path().join("links/file");
     drop(inside);
-    assert!(link.import_file(&path).unwrap_err().to_string().contains("`/links/file` has ended"));
+    assert!(link.import_file(&path, &Emitter::nowhere()).unwrap_err().to_string().contains("`/links/file` has ended"));
     assert!(link.find_up(&path, "file").is_none());
     assert!(!path.exists() && !Path::new(rondel_ports::host::CONTAINERS).exists());
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rondel_events::Emitter;
 use rondel_hostlink::HostLink;
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
@@ -51,7 +52,7 @@ impl Fixture {
     }
 
     fn import(&self, filter: &Filter) -> Snapshot {
-        self.link.import(&self.host(), filter).unwrap()
+        self.link.import(&self.host(), filter, &Emitter::nowhere()).unwrap()
     }
 
     fn names(&self, snapshot: &Snapshot) -> Vec<String> {
@@ -135,7 +136,7 @@ fn equal_content_is_one_snapshot() {
     file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(f.import(&Filter::default()), first);
     fs::rename(f.host(), f.dir.path().join("moved")).unwrap();
-    assert_eq!(f.link.import(&f.dir.path().join("moved"), &Filter::default()).unwrap(), first);
+    assert_eq!(f.link.import(&f.dir.path().join("moved"), &Filter::default(), &Emitter::nowhere()).unwrap(), first);
     fs::rename(f.dir.path().join("moved"), f.host()).unwrap();
 
     f.write("readme", "Hello");
@@ -176,7 +177,7 @@ fn unchanged_files_are_not_opened() {
     }
     assert_eq!(accessed(&f.host().join("a/file")), before);
     let again = HostLink::new(f.store.clone(), f.store.clone(), f.store.clone());
-    assert_eq!(again.import(&f.host(), &Filter::default()).unwrap(), first);
+    assert_eq!(again.import(&f.host(), &Filter::default(), &Emitter::nowhere()).unwrap(), first);
     assert_eq!(accessed(&f.host().join("a/file")), before);
 }
 
@@ -232,7 +233,7 @@ fn what_is_written_all_the_time_is_taken_as_it_is_read() {
             let log = fs::read_to_string(at(&tree.root).join("a.log")).unwrap();
             assert!(log.len() >= last);
             last = log.len();
-            let snapshot = f.link.import_file(&f.host().join("b.log")).unwrap();
+            let snapshot = f.link.import_file(&f.host().join("b.log"), &Emitter::nowhere()).unwrap();
             let tree = f.store.view(&snapshot).unwrap();
             let log = fs::read_to_string(at(&tree.root).join("b.log")).unwrap();
             assert!(log.len() >= file);
@@ -283,7 +284,7 @@ fn filters() {
     check(&[], &["*", "!internal/foo/bar.go"], &["internal/", "internal/foo/", "internal/foo/bar.go"]);
     check(&[], &["**"], &[]);
     check(&["nothing*"], &[], &[]);
-    let error = f.link.import(&f.host(), &filter(&["[x"], &[], false)).unwrap_err();
+    let error = f.link.import(&f.host(), &filter(&["[x"], &[], false), &Emitter::nowhere()).unwrap_err();
     assert_eq!(error.kind(), rondel_fault::Kind::User);
     assert!(error.to_string().contains("`[x`"), "{error}");
 }
@@ -321,7 +322,7 @@ fn gitignore_files_count_inside_a_repository_only() {
         f.imported(&[], &["**/.gitignore", ".git"], true),
         ["ok", "sub/", "sub/build/", "sub/build/y", "sub/keep.log"]
     );
-    let sub = f.link.import(&f.host().join("sub"), &filter(&[], &[], true)).unwrap();
+    let sub = f.link.import(&f.host().join("sub"), &filter(&[], &[], true), &Emitter::nowhere()).unwrap();
     assert_eq!(f.names(&sub), [".gitignore", "build/", "build/y", "keep.log"]);
 }
 
@@ -330,18 +331,18 @@ fn a_single_file() {
     let f = fixture();
     f.write("dir/file.txt", "one");
     let path = f.host().join("dir/file.txt");
-    let first = f.link.import_file(&path).unwrap();
+    let first = f.link.import_file(&path, &Emitter::nowhere()).unwrap();
     assert_eq!(f.names(&first), ["file.txt"]);
-    assert_eq!(f.link.import_file(&path).unwrap(), first);
+    assert_eq!(f.link.import_file(&path, &Emitter::nowhere()).unwrap(), first);
     f.write("dir/file.txt", "two");
-    assert_ne!(f.link.import_file(&path).unwrap(), first);
+    assert_ne!(f.link.import_file(&path, &Emitter::nowhere()).unwrap(), first);
     symlink("file.txt", f.host().join("dir/alias")).unwrap();
-    assert_eq!(f.names(&f.link.import_file(&f.host().join("dir/alias")).unwrap()), ["alias"]);
-    let error = f.link.import_file(&f.host().join("dir")).unwrap_err().to_string();
+    assert_eq!(f.names(&f.link.import_file(&f.host().join("dir/alias"), &Emitter::nowhere()).unwrap()), ["alias"]);
+    let error = f.link.import_file(&f.host().join("dir"), &Emitter::nowhere()).unwrap_err().to_string();
     assert!(error.ends_with("is not a regular file"), "{error}");
-    let error = f.link.import_file(&f.host().join("none")).unwrap_err().to_string();
+    let error = f.link.import_file(&f.host().join("none"), &Emitter::nowhere()).unwrap_err().to_string();
     assert!(error.ends_with("no such file or directory"), "{error}");
-    let error = f.link.import(&path, &Filter::default()).unwrap_err().to_string();
+    let error = f.link.import(&path, &Filter::default(), &Emitter::nowhere()).unwrap_err().to_string();
     assert!(error.ends_with("is not a directory"), "{error}");
 }
 
@@ -375,15 +376,15 @@ fn exports_merge_or_wipe() {
     symlink("elsewhere", f.host().join("out/d/link")).unwrap();
     let out = f.host().join("out");
     let tree = f.store.view(&snapshot).unwrap();
-    f.link.export(tree.root.as_fd(), &out, false).unwrap();
+    f.link.export(tree.root.as_fd(), &out, false, &Emitter::nowhere()).unwrap();
     assert_eq!(fs::read_to_string(out.join("d/file")).unwrap(), "new");
     assert_eq!(fs::read_link(out.join("d/link")).unwrap(), Path::new("file"));
     assert_eq!(fs::metadata(out.join("d/e/run")).unwrap().mode() & 0o7777, 0o4711);
     assert_eq!(fs::metadata(out.join("d/e")).unwrap().mode() & 0o7777, 0o555);
     assert_eq!(host_names(&out), ["d/", "d/e/", "d/e/run", "d/extra", "d/file", "d/link", "other/", "other/x"]);
-    f.link.export(tree.root.as_fd(), &out, true).unwrap();
+    f.link.export(tree.root.as_fd(), &out, true, &Emitter::nowhere()).unwrap();
     assert_eq!(host_names(&out), ["d/", "d/e/", "d/e/run", "d/file", "d/link"]);
-    f.link.export(tree.root.as_fd(), &f.host().join("made/on/the/way"), false).unwrap();
+    f.link.export(tree.root.as_fd(), &f.host().join("made/on/the/way"), false, &Emitter::nowhere()).unwrap();
     assert!(f.host().join("made/on/the/way/d/e/run").exists());
 }
 
@@ -399,7 +400,8 @@ fn exports_do_not_leave_their_target() {
     fs::create_dir_all(f.host().join("precious")).unwrap();
     fs::create_dir(&out).unwrap();
     symlink("../precious", out.join("x")).unwrap();
-    let export = |s: &Snapshot, wipe| f.link.export(f.store.view(s).unwrap().root.as_fd(), &out, wipe);
+    let export =
+        |s: &Snapshot, wipe| f.link.export(f.store.view(s).unwrap().root.as_fd(), &out, wipe, &Emitter::nowhere());
     let error = export(&with_dir, false).unwrap_err();
     assert!(error.to_string().contains("cannot export the directory `x`"), "{error}");
     assert!(host_names(&f.host().join("precious")).is_empty());
@@ -412,7 +414,8 @@ fn exports_do_not_leave_their_target() {
     assert_eq!(host_names(&out), ["x"]);
     fs::write(f.host().join("plain"), "").unwrap();
     let tree = f.store.view(&with_file).unwrap();
-    let error = f.link.export(tree.root.as_fd(), &f.host().join("plain"), false).unwrap_err().to_string();
+    let error =
+        f.link.export(tree.root.as_fd(), &f.host().join("plain"), false, &Emitter::nowhere()).unwrap_err().to_string();
     assert!(error.contains("it is not a directory"), "{error}");
 }
 
@@ -426,12 +429,12 @@ fn a_file_is_exported_whole() {
     let tree = f.store.view(&snapshot).unwrap();
     let file = File::open(at(&tree.root).join("bin")).unwrap();
     let to = f.host().join("a/b/program");
-    f.link.export_file(file.as_fd(), &to).unwrap();
-    f.link.export_file(file.as_fd(), &to).unwrap();
+    f.link.export_file(file.as_fd(), &to, &Emitter::nowhere()).unwrap();
+    f.link.export_file(file.as_fd(), &to, &Emitter::nowhere()).unwrap();
     assert_eq!(fs::read(&to).unwrap(), b"program");
     assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o755);
     assert_eq!(host_names(&f.host().join("a")), ["b/", "b/program"]);
-    let error = f.link.export_file(file.as_fd(), &f.host().join("a")).unwrap_err().to_string();
+    let error = f.link.export_file(file.as_fd(), &f.host().join("a"), &Emitter::nowhere()).unwrap_err().to_string();
     assert!(error.contains("it is a directory"), "{error}");
 }
 
@@ -650,7 +653,7 @@ fn hard_links_stay_on_the_way_out() {
         fs::hard_link(f.host().join("in/a/one"), f.host().join(name)).unwrap();
     }
     f.write("in/alone", "same");
-    let snapshot = f.link.import(&f.host().join("in"), &Filter::default()).unwrap();
+    let snapshot = f.link.import(&f.host().join("in"), &Filter::default(), &Emitter::nowhere()).unwrap();
     let tree = f.store.view(&snapshot).unwrap();
     let out = f.host().join("out");
     let inode = |name: &str| fs::metadata(out.join(name)).unwrap().ino();
@@ -659,7 +662,7 @@ fn hard_links_stay_on_the_way_out() {
     fs::write(out.join("three"), "was there").unwrap();
     symlink("/etc/passwd", out.join("alone")).unwrap();
     for _ in 0..2 {
-        f.link.export(tree.root.as_fd(), &out, false).unwrap();
+        f.link.export(tree.root.as_fd(), &out, false, &Emitter::nowhere()).unwrap();
         assert_eq!([inode("b/c/two"), inode("three")], [inode("a/one"); 2]);
         assert_ne!(inode("alone"), inode("a/one"));
         assert_eq!(fs::metadata(out.join("a/one")).unwrap().nlink(), 3);
@@ -678,14 +681,14 @@ fn an_ignored_directory_is_not_there() {
     f.write(".gitignore", "bar/\n!kept\n");
     let filter = Filter { gitignore: true, ..Filter::default() };
     for path in ["bar", "bar/in", "deep/bar", "deep/bar/in"] {
-        let error = f.link.import(&f.host().join(path), &filter).unwrap_err().to_string();
+        let error = f.link.import(&f.host().join(path), &filter, &Emitter::nowhere()).unwrap_err().to_string();
         assert!(error.ends_with(&format!("{path}: no such file or directory")), "{error}");
-        f.link.import(&f.host().join(path), &Filter::default()).unwrap();
+        f.link.import(&f.host().join(path), &Filter::default(), &Emitter::nowhere()).unwrap();
     }
     for path in ["foo", "deep/kept", "deep", ""] {
-        f.link.import(&f.host().join(path), &filter).unwrap();
+        f.link.import(&f.host().join(path), &filter, &Emitter::nowhere()).unwrap();
     }
     // Outside of a repository nothing is ignored.
     fs::remove_dir_all(f.host().join(".git")).unwrap();
-    f.link.import(&f.host().join("bar"), &filter).unwrap();
+    f.link.import(&f.host().join("bar"), &filter, &Emitter::nowhere()).unwrap();
 }

@@ -65,6 +65,19 @@ pub struct ExecOp {
     pub services: Vec<ServiceBinding>,
     /// Makes this process different from an otherwise equal one: a session id or a random number.
     pub salt: Option<String>,
+    /// What people are shown instead of the command line.
+    #[serde(skip)]
+    // IDENTITY: for people only. Equal processes share a result, whatever they are called.
+    pub title: Option<ExecTitle>,
+}
+
+/// What people are shown of a process that they did not write themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecTitle {
+    /// The title, such as `install Python dependencies of module ci`.
+    pub text: Arc<str>,
+    /// The process is of no interest unless it fails.
+    pub internal: bool,
 }
 
 /// Where standard input comes from.
@@ -267,6 +280,7 @@ impl ExecOp {
             platform,
             services: Vec::new(),
             salt: None,
+            title: None,
         }
     }
 
@@ -288,6 +302,13 @@ fn names<S: Serializer>(variables: &[(String, String)], serializer: S) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_title_is_no_part_of_the_identity() {
+        let plain = ExecOp::new(Fs::scratch(), vec!["make".into()], Platform::native());
+        let title = Some(ExecTitle { text: "build it".into(), internal: true });
+        assert_eq!(ExecOp { title, ..plain.clone() }.digest(), plain.digest());
+    }
 
     #[test]
     fn expectations() {

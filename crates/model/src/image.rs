@@ -97,6 +97,17 @@ impl ImageRef {
     }
 }
 
+impl ImageRef {
+    /// The reference as people write it: without the default registry, and without the digest if
+    /// there is a tag.
+    pub fn familiar(&self) -> String {
+        let digest = self.digest.filter(|_| self.tag.is_none());
+        let full = Self { digest, ..self.clone() }.to_string();
+        let short = full.strip_prefix("docker.io/").map(|rest| rest.strip_prefix("library/").unwrap_or(rest));
+        short.map(ToOwned::to_owned).unwrap_or(full)
+    }
+}
+
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.registry, self.repository)?;
@@ -126,6 +137,13 @@ mod tests {
         check("docker.io/alpine", "docker.io/library/alpine:latest");
         let digest = format!("sha256:{}", "a".repeat(64));
         check(&format!("r.example/x@{digest}"), &format!("r.example/x@{digest}"));
+        let familiar = |text: &str, want: &str| {
+            assert_eq!(text.parse::<ImageRef>().map(|r| r.familiar()), Ok(want.into()));
+        };
+        familiar("alpine:3.20", "alpine:3.20");
+        familiar("a/b", "a/b:latest");
+        familiar(&format!("docker.io/library/alpine:3@{digest}"), "alpine:3");
+        familiar(&format!("r.example/library/x@{digest}"), &format!("r.example/library/x@{digest}"));
         for bad in ["", "UPPER/x", "a//b", "x:", "x@sha256:12", "a b", "r.example/"] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
         }

@@ -39,7 +39,7 @@ pub use chain::Chain;
 pub use compression::Compression;
 pub use container::{Changeset, Container, Directory, File};
 pub use egress::EgressScope;
-pub use exec::{ExecOp, Mount, MountSource};
+pub use exec::{ExecOp, ExecTitle, Mount, MountSource};
 pub use git::{GitRef, GitRepository, GitSource};
 pub use history::History;
 pub use image_config::ImageConfig;

@@ -11,6 +11,11 @@ pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
     Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me)).with_nested_client(is_nested_client)
 }
 
+/// Returns a copy of the caller whose work is reported as internal: the user did not write it.
+pub(crate) fn internal(caller: &Caller) -> Arc<Caller> {
+    caller.reporting(caller.events.internal())
+}
+
 /// Returns a copy of the caller that evaluates what another client asked for.
 pub fn without_client_access(caller: &Arc<Caller>) -> Arc<Caller> {
     let me = client(caller);

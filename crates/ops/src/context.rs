@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, Weak};
 
 use rondel_digest::Digest;
-use rondel_events::Emitter;
+use rondel_events::{Emitter, Outcome, Span, Waiting, Work};
 use rondel_fault::{Fault, Result, lock};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ExecOp, ServiceBinding, Snapshot};
@@ -21,6 +21,7 @@ use rondel_ports::http::Http;
 use rondel_ports::images::Images;
 use rondel_ports::index::Index;
 use rondel_ports::network::{Membership, Network, Networks};
+use rondel_ports::outcome::outcome;
 use rondel_ports::process::Processes;
 use rondel_ports::secrets::Secrets;
 use rondel_ports::snapshots::{LayerBlobs, Snapshots};
@@ -78,10 +79,35 @@ pub struct OpContext {
     pub failures: Option<Arc<Failures>>,
 }
 
+impl OpContext {
+    /// The same context, whose work is reported to `events`.
+    #[must_use]
+    pub fn reporting(&self, events: &Emitter) -> Self {
+        Self { events: events.clone(), ..self.clone() }
+    }
+
+    /// Reports that the client waits for `label`, which another client evaluates already.
+    pub(crate) fn wait_for_other(&self, work: Work, label: &str) -> (Span, Waiting) {
+        let span = self.events.span(work, label);
+        let waiting = span.emitter().wait("another client, which does the same");
+        (span, waiting)
+    }
+}
+
+/// Ends the span of a wait for an evaluation of another client, which gave `result`.
+pub(crate) fn end_wait<T>(waited: Option<(Span, Waiting)>, result: &Result<T>) {
+    let Some((span, waiting)) = waited else { return };
+    drop(waiting);
+    span.end(match outcome(result) {
+        Outcome::Done => Outcome::Cached,
+        other => other,
+    });
+}
+
 /// Starts the services that processes need, once per session.
 pub trait Services: Send + Sync {
     /// Starts every service of `bindings`, waits until each is ready, and keeps them up until the
-    /// result is dropped.
+    /// result is dropped. The span of `cx.events` is reported as waiting.
     ///
     /// # Errors
     /// When a service does not start. The message names it and its alias, the detail is that of its

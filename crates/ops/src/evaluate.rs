@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use rondel_digest::Digest;
+use rondel_events::Work;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, ExecOutput, Filter, FsOp, TreePath};
 use rondel_model::{Fs, Snapshot};
@@ -13,8 +14,10 @@ use rondel_ports::dirs::TempDir;
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Label, Snapshots};
 
-use crate::context::OpContext;
+use crate::context::{OpContext, end_wait};
+use crate::image::pull_title;
 use crate::key::{self, Key};
+use crate::process::title;
 use crate::root::{Root, find_dir, open_dir};
 use crate::stats::count;
 use crate::work_layer::{NewLayer, labelled, with_hardlinks};
@@ -38,8 +41,17 @@ impl Ops {
             }
             self.trees.remove(&[digest]);
         }
-        let (ops, cx, own) = (self.clone(), cx.clone(), fs.clone());
-        self.trees.evaluate(digest, || fs.op().name().into(), move || ops.evaluate(cx, own)).await
+        let label = || match fs.op() {
+            FsOp::Exec { exec, .. } => title(cx, exec).into(),
+            FsOp::Image(op) => pull_title(&op.reference).into(),
+            op => op.name().into(),
+        };
+        let joined = |label: &str| cx.wait_for_other(work_of(fs.op()), label);
+        let (ops, own, op) = (self.clone(), cx.clone(), fs.clone());
+        let work = move || ops.evaluate(own, op);
+        let (result, waited) = self.trees.evaluate_for(cx.scopes.session(), digest, joined, label, work).await;
+        end_wait(waited, &result);
+        result
     }
 
     /// Boxed, because it calls [`Ops::tree`] recursively.
@@ -183,6 +195,14 @@ impl Ops {
         let ops = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&ops)).await;
         done.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))
+    }
+}
+
+fn work_of(op: &FsOp) -> Work {
+    match op {
+        FsOp::Exec { .. } => Work::Exec,
+        FsOp::Image(_) | FsOp::Git(_) => Work::Pull,
+        _ => Work::Files,
     }
 }
 

@@ -13,12 +13,13 @@ use rondel_fault::{Attempt, Fault, Kind, Result};
 use rondel_model::explain::Ended;
 use rondel_model::{ExecOp, Snapshot};
 use rondel_ports::dirs::TempDir;
+use rondel_ports::outcome::outcome;
 use rondel_ports::snapshots::Label;
 use rondel_ports::{BoxFuture, CancellationToken};
 
-use crate::context::{ExecResult, OpContext};
+use crate::context::{ExecResult, OpContext, end_wait};
 use crate::output::Written;
-use crate::process::{ExitedMounts, Finished, Process, Unfinished, title};
+use crate::process::{ExitedMounts, Finished, Process, Unfinished, span, title};
 use crate::{Ops, key};
 
 impl Ops {
@@ -36,8 +37,12 @@ impl Ops {
             self.execs.remove(&[digest]);
         }
         let label = || title(cx, exec).into();
+        let joined = |label: &str| cx.wait_for_other(Work::Exec, label);
         let (ops, own, op) = (self.clone(), cx.clone(), exec.clone());
-        self.execs.evaluate(digest, label, move || ops.find_or_run(own, op)).await
+        let work = move || ops.find_or_run(own, op);
+        let (result, waited) = self.execs.evaluate_for(cx.scopes.session(), digest, joined, label, work).await;
+        end_wait(waited, &result);
+        result
     }
 
     fn complete(&self, result: &ExecResult) -> bool {
@@ -55,7 +60,7 @@ impl Ops {
             let key = key::exec(&exec, &inputs);
             let stored = self.stored::<ExecResult>(&key, &self.stats.execs_cached, snapshots);
             if let Some(result) = stored.filter(|result| exec.expect.admits(result.exit_code)) {
-                let span = cx.events.span(Work::Exec, title(&cx, &exec));
+                let span = span(&cx, &exec);
                 span.emitter().attribute(&Attribute::ExecId(key.short()));
                 self.explain_exec(&cx, span.emitter(), &exec, &inputs, Ended::Cached);
                 span.end(Outcome::Cached);
@@ -65,8 +70,13 @@ impl Ops {
             if self.runs.get(&flight).is_some_and(|result| !self.complete(&result)) {
                 self.runs.remove(&[flight]);
             }
-            let (ops, label) = (self.clone(), title(&cx, &exec));
-            self.runs.evaluate(flight, || label.into(), move || ops.supervise(cx, exec, inputs, key)).await
+            let (ops, own, label) = (self.clone(), cx.clone(), title(&cx, &exec));
+            let joined = |label: &str| own.wait_for_other(Work::Exec, label);
+            let work = move || ops.supervise(cx, exec, inputs, key);
+            let session = own.scopes.session();
+            let (result, waited) = self.runs.evaluate_for(session, flight, joined, || label.into(), work).await;
+            end_wait(waited, &result);
+            result
         })
     }
 
@@ -82,16 +92,12 @@ impl Ops {
         let stop = cancel.clone().drop_guard();
         let in_use = self.mark_in_use();
         let task = tokio::spawn(rondel_graph::inherit(async move {
-            let span = cx.events.span(Work::Exec, title(&cx, &exec));
+            let span = span(&cx, &exec);
             span.emitter().attribute(&Attribute::ExecId(key.short()));
             let run = Run(Process { ops: &self, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel });
             let result = run.run(inputs, key).await;
             let _in_use = in_use;
-            match &result {
-                Ok(_) => span.end(Outcome::Done),
-                Err(fault) if fault.kind() == Kind::Cancelled => span.end(Outcome::Cancelled),
-                Err(fault) => span.end(Outcome::Failed(fault.to_string())),
-            }
+            span.end(outcome(&result));
             result.map(Arc::new)
         }));
         let result = task.await.unwrap_or_else(|e| Err(Fault::bug(format!("running a process panicked: {e}"))));

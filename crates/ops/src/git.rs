@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use rondel_events::{Outcome, Work};
-use rondel_fault::{Attempt as _, Fault, Kind, Result};
+use rondel_events::Work;
+use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, SecretRef, Snapshot, SocketRef};
 use rondel_ports::dirs::TempDir;
 use rondel_ports::git::{Agent, Checkout, Credentials, References, Repository};
+use rondel_ports::outcome::in_span;
 use rondel_ports::snapshots::Snapshots;
 use rondel_streams::relay::{self, Relay};
 use tokio::net::UnixListener;
@@ -47,8 +48,17 @@ impl Ops {
     /// # Errors
     /// When there is no repository, the server refuses (`Denied`), or the server cannot be reached.
     pub async fn git_references(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<References> {
-        let (repository, service_host) = self.repository(cx, source).await?;
-        service_host.during(self.ports.git.references(&repository)).await
+        let GitSource::Remote(remote) = source else {
+            let (repository, _) = self.repository(cx, source).await?;
+            return self.ports.git.references(&repository).await;
+        };
+        let span = cx.events.span(Work::Other, format!("list the refs of {}", shown_url(&remote.url)));
+        let reporting = cx.reporting(span.emitter());
+        let listing = async {
+            let (repository, service_host) = self.repository(&reporting, source).await?;
+            service_host.during(self.ports.git.references(&repository)).await
+        };
+        in_span(span, listing).await
     }
 
     /// The best common ancestor (merge base) of two commits, or `None`.
@@ -128,13 +138,8 @@ impl Ops {
         }
         count(&self.stats.files_done);
         let span = cx.events.span(Work::Pull, format!("git checkout {}", shown(tree)));
-        let done = self.check_out(cx, tree, depth, tags).await;
-        match &done {
-            Ok(_) => span.end(Outcome::Done),
-            Err(fault) if fault.kind() == Kind::Cancelled => {}
-            Err(fault) => span.end(Outcome::Failed(fault.full_message())),
-        }
-        let snapshot = done?;
+        let reporting = cx.reporting(span.emitter());
+        let snapshot = in_span(span, self.check_out(&reporting, tree, depth, tags)).await?;
         self.store(&key, &snapshot)?;
         Ok(snapshot)
     }
@@ -151,7 +156,7 @@ impl Ops {
         let folders = self.temp_dir().await?;
         let into = folders.path().join("tree");
         std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
-        service_host.during(self.ports.git.checkout(&repository, &what, &into)).await?;
+        service_host.during(self.ports.git.checkout(&repository, &what, &into, &cx.events)).await?;
         self.take(folders, into).await
     }
 
@@ -281,11 +286,14 @@ fn shown(tree: &GitTree) -> String {
     let short = tree.commit.get(..12).unwrap_or(&tree.commit);
     match &tree.source {
         GitSource::Local(_) => short.to_owned(),
-        GitSource::Remote(remote) => {
-            let url = remote.url.split_once("://").map_or(&*remote.url, |(_, rest)| rest);
-            format!("{}@{short}", url.rsplit_once('@').map_or(url, |(_, url)| url))
-        }
+        GitSource::Remote(remote) => format!("{}@{short}", shown_url(&remote.url)),
     }
+}
+
+/// The address of a repository without scheme and credentials.
+fn shown_url(url: &str) -> &str {
+    let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+    url.rsplit_once('@').map_or(url, |(_, url)| url)
 }
 
 async fn text(cx: &OpContext, secret: &SecretRef) -> Result<String> {

@@ -4,11 +4,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rondel_events::{Outcome, Work};
+use rondel_events::{Emitter, Work};
 use rondel_fault::Result;
 use rondel_model::Snapshot;
 use rondel_model::op::{Filter, TreePath};
 use rondel_ports::host::shown;
+use rondel_ports::outcome::in_span;
 
 use crate::Ops;
 use crate::context::OpContext;
@@ -24,8 +25,10 @@ impl Ops {
     pub async fn export_dir(self: &Arc<Self>, cx: &OpContext, place: &TreePath, to: &Path, wipe: bool) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
         let title = format!("export {}", shown(&to).display());
-        let export = self.look(cx, place, move |root, path| host.export(open_dir(root, path)?.as_fd(), &to, wipe));
-        synced(cx, title, export).await
+        synced(cx, title, |events| {
+            self.look(cx, place, move |root, path| host.export(open_dir(root, path)?.as_fd(), &to, wipe, &events))
+        })
+        .await
     }
 
     /// Exports the file at `place` to the host.
@@ -35,8 +38,10 @@ impl Ops {
     pub async fn export_file(self: &Arc<Self>, cx: &OpContext, place: &TreePath, to: &Path) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
         let title = format!("export {}", shown(&to).display());
-        let export = self.look(cx, place, move |root, path| host.export_file(open_regular(root, path)?.as_fd(), &to));
-        synced(cx, title, export).await
+        synced(cx, title, |events| {
+            self.look(cx, place, move |root, path| host.export_file(open_regular(root, path)?.as_fd(), &to, &events))
+        })
+        .await
     }
 
     /// Imports the directory `path` of the host, filtered.
@@ -44,9 +49,10 @@ impl Ops {
     /// # Errors
     /// When it is missing, no directory, or cannot be read.
     pub async fn import_dir(self: &Arc<Self>, cx: &OpContext, path: &Path, filter: &Filter) -> Result<Snapshot> {
-        let title = format!("import {}", shown(path).display());
+        let title = format!("sync {}", shown(path).display());
         let (from, which) = (path.to_owned(), filter.clone());
-        let imported = synced(cx, title, self.blocking(move |ops| ops.ports.host.import(&from, &which))).await?;
+        let import = |events: Emitter| self.blocking(move |ops| ops.ports.host.import(&from, &which, &events));
+        let imported = synced(cx, title, import).await?;
         self.explain_import(cx, &shown(path), filter, &imported);
         Ok(imported)
     }
@@ -56,21 +62,22 @@ impl Ops {
     /// # Errors
     /// When it is missing or no regular file.
     pub async fn import_file(self: &Arc<Self>, cx: &OpContext, path: &Path) -> Result<Snapshot> {
-        let title = format!("import {}", shown(path).display());
+        let title = format!("sync {}", shown(path).display());
         let from = path.to_owned();
-        let imported = synced(cx, title, self.blocking(move |ops| ops.ports.host.import_file(&from))).await?;
+        let import = |events: Emitter| self.blocking(move |ops| ops.ports.host.import_file(&from, &events));
+        let imported = synced(cx, title, import).await?;
         self.explain_import(cx, &shown(path), &Filter::default(), &imported);
         Ok(imported)
     }
 }
 
-/// Runs `work` in a span of the progress.
-async fn synced<T>(cx: &OpContext, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Runs `work` in a span of its own.
+async fn synced<T, F: Future<Output = Result<T>>>(
+    cx: &OpContext,
+    title: String,
+    work: impl FnOnce(Emitter) -> F,
+) -> Result<T> {
     let span = cx.events.span(Work::Sync, title);
-    let result = work.await;
-    match &result {
-        Ok(_) => span.end(Outcome::Done),
-        Err(fault) => span.end(Outcome::Failed(fault.to_string())),
-    }
-    result
+    let work = work(span.emitter().clone());
+    in_span(span, work).await
 }

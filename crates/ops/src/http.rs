@@ -8,12 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Outcome, Work};
-use rondel_fault::{Attempt, Fault, Kind, Result};
+use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::op::{Edit, TreePath};
 use rondel_model::service::Service;
 use rondel_model::{AbsPath, Fs, SecretRef, Snapshot};
 use rondel_ports::http::{Answer, Fetched, Request, Validators};
 use rondel_ports::index::Table;
+use rondel_ports::outcome::outcome;
 use rondel_ports::snapshots::Snapshots;
 use serde::{Deserialize, Serialize};
 
@@ -53,10 +54,8 @@ impl Ops {
         let span = cx.events.span(Work::Pull, format!("fetch {}", without_secrets(wanted.url)));
         let result = self.fetch(cx, wanted, &key, span.emitter()).await;
         span.end(match &result {
-            Ok((_, true)) => Outcome::Done,
             Ok((_, false)) => Outcome::Cached,
-            Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
-            Err(fault) => Outcome::Failed(fault.to_string()),
+            result => outcome(result),
         });
         result.map(|(place, _)| place)
     }
@@ -74,7 +73,7 @@ impl Ops {
         };
         let known = self.known_download(key);
         let nothing = Validators::default();
-        let service_host = self.connect_service(cx, wanted.service).await?;
+        let service_host = self.connect_service(&cx.reporting(events), wanted.service).await?;
         let request = Request {
             url: wanted.url,
             authorization: plaintext.as_deref(),

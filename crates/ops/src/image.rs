@@ -1,10 +1,11 @@
 //! Pulls images: resolves each digest once and fetches each layer once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rondel_digest::{Digest, Sha256Digest};
-use rondel_events::{Emitter, Outcome, Work};
+use rondel_events::{Parts, Work};
 use rondel_fault::{Fault, Kind, Result, lock};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{Filter, ImageOp, ImportOp, TreePath};
@@ -13,6 +14,7 @@ use rondel_model::{LayerId, Platform, Snapshot};
 use rondel_ports::egress::EgressScope;
 use rondel_ports::images::{Credentials, Images, ResolvedImage};
 use rondel_ports::index::Table;
+use rondel_ports::outcome::in_span;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::context::OpContext;
@@ -32,6 +34,8 @@ struct ImagePull {
     images: Arc<dyn Images>,
     image: ResolvedImage,
     credentials: Option<Credentials>,
+    /// The bytes of the layers that are pulled.
+    progress: Parts,
 }
 
 /// An image in a registry, and how to access the registry.
@@ -74,22 +78,36 @@ impl Ops {
             self.remember_credentials(&image, wanted);
             return Ok(image);
         }
-        let service_host = self.connect_service(cx, wanted.service).await?;
-        let images = self.images(cx, &service_host);
+        let span = cx.events.span(Work::Other, format!("resolve {}", wanted.reference.familiar()));
+        let reporting = cx.reporting(span.emitter());
         let resolving = async {
-            let (reference, credentials) = (wanted.reference, &wanted.credentials);
-            if reference.digest.is_none()
-                && let Some(digest) = images.head_digest(reference, credentials.clone()).await
-                && let Some(image) = self.known_image(&reference.pinned(digest), platform).filter(fits)
-            {
-                return Ok(image);
-            }
-            let image = images.resolve(reference, platform, exact, credentials.clone()).await?;
-            self.remember_image(&image, platform)?;
-            Ok(image)
+            let service_host = self.connect_service(&reporting, wanted.service).await?;
+            let images = self.images(cx, &service_host);
+            service_host.during(self.resolve_at(&*images, wanted, platform, exact)).await
         };
-        let image = service_host.during(resolving).await?;
+        let image = in_span(span, resolving).await?;
         self.remember_credentials(&image, wanted);
+        Ok(image)
+    }
+
+    /// Resolves `wanted` by asking `images`.
+    async fn resolve_at(
+        &self,
+        images: &dyn Images,
+        wanted: &RegistryImage<'_>,
+        platform: &Platform,
+        exact: bool,
+    ) -> Result<ResolvedImage> {
+        let fits = |image: &ResolvedImage| !exact || image.platform == *platform;
+        let (reference, credentials) = (wanted.reference, &wanted.credentials);
+        if reference.digest.is_none()
+            && let Some(digest) = images.head_digest(reference, credentials.clone()).await
+            && let Some(image) = self.known_image(&reference.pinned(digest), platform).filter(fits)
+        {
+            return Ok(image);
+        }
+        let image = images.resolve(reference, platform, exact, credentials.clone()).await?;
+        self.remember_image(&image, platform)?;
         Ok(image)
     }
 
@@ -147,28 +165,25 @@ impl Ops {
         if let Some(layers) = self.here(&image.layers) {
             return Ok(Snapshot::from(layers));
         }
-        let span = cx.events.span(Work::Pull, format!("pull {}", op.reference));
+        let span = cx.events.span(Work::Pull, pull_title(&op.reference));
+        let events = span.emitter().clone();
         let pulled = async {
-            let service_host = self.connect_service(cx, op.service.as_ref()).await?;
+            let service_host = self.connect_service(&cx.reporting(&events), op.service.as_ref()).await?;
             let credentials = self.credentials_for(&image.reference, op.service.as_ref());
-            let pull = Arc::new(ImagePull { images: self.images(cx, &service_host), image, credentials });
+            let is_missing = |layer: &&LayerBlob| self.ports.blobs.layer_of_diff(&layer.diff_id).is_none();
+            let progress = events.parts(image.layers.iter().filter(is_missing).map(|layer| layer.size).sum());
+            let pull = Arc::new(ImagePull { images: self.images(cx, &service_host), image, credentials, progress });
             let layers = stream::iter(0..pull.image.layers.len())
-                .map(|index| self.layer(pull.clone(), index, span.emitter().clone()))
+                .map(|index| self.layer(cx, pull.clone(), index))
                 .buffered(MAX_PARALLEL_LAYERS)
                 .try_collect();
             service_host.during(layers).await
         };
-        let layers: Result<Vec<LayerId>> = pulled.await;
+        let layers: Result<Vec<LayerId>> = in_span(span, pulled).await;
         match layers {
-            Ok(layers) => {
-                span.end(Outcome::Done);
-                Ok(Snapshot::from(layers))
-            }
+            Ok(layers) => Ok(Snapshot::from(layers)),
             Err(fault) if fault.kind() == Kind::Cancelled => Err(fault),
-            Err(fault) => {
-                span.end(Outcome::Failed(fault.to_string()));
-                Err(fault.context(format!("cannot pull `{}`", op.reference)))
-            }
+            Err(fault) => Err(fault.context(format!("cannot pull `{}`", op.reference))),
         }
     }
 
@@ -178,7 +193,7 @@ impl Ops {
 
     /// Fetches and unpacks one layer. Concurrent pulls of the layer share one download, also under
     /// different image names.
-    async fn layer(self: &Arc<Self>, pull: Arc<ImagePull>, index: usize, events: Emitter) -> Result<LayerId> {
+    async fn layer(self: &Arc<Self>, cx: &OpContext, pull: Arc<ImagePull>, index: usize) -> Result<LayerId> {
         let diff_id = pull.image.layers[index].diff_id;
         if let Some(layer) = self.ports.blobs.layer_of_diff(&diff_id) {
             count(&self.stats.pulls_cached);
@@ -187,27 +202,30 @@ impl Ops {
         let key = rondel_digest::of("layer/v1", &diff_id);
         self.layers.remove(&[key]);
         let label = || format!("pull layer {}", short_digest(&pull.image.layers[index].digest)).into();
-        let (ops, pull) = (self.clone(), pull.clone());
+        let mine = Arc::new(AtomicBool::new(false));
+        let (ops, own, starts) = (self.clone(), pull.clone(), mine.clone());
         let fetch = move || async move {
-            let ImagePull { images, image, credentials } = &*pull;
+            starts.store(true, Ordering::Relaxed);
+            let ImagePull { images, image, credentials, progress } = &*own;
             let layer = &image.layers[index];
             let folder = ops.temp_dir().await?;
             let blob = folder.path().join("layer");
             count(&ops.stats.pulls);
-            let span = events.span(Work::Pull, format!("layer {}", short_digest(&layer.digest)));
-            images.fetch(image, layer, &blob, credentials.clone(), span.emitter()).await?;
+            images.fetch(image, layer, &blob, credentials.clone(), &progress.part()).await?;
             let expected = layer.clone();
-            let unpacked = ops
-                .blocking(move |ops| {
-                    let folder = folder;
-                    let blob = folder.path().join("layer");
-                    ops.ports.blobs.unpack(&blob, Compression::of_media_type(&expected.media_type), &expected)
-                })
-                .await?;
-            span.end(Outcome::Done);
-            Ok(unpacked)
+            ops.blocking(move |ops| {
+                let folder = folder;
+                let blob = folder.path().join("layer");
+                ops.ports.blobs.unpack(&blob, Compression::of_media_type(&expected.media_type), &expected)
+            })
+            .await
         };
-        self.layers.evaluate(key, label, fetch).await
+        let joined = |_: &str| pull.progress.wait("another client, which pulls the same layer");
+        let (layer, _) = self.layers.evaluate_for(cx.scopes.session(), key, joined, label, fetch).await;
+        if !mine.load(Ordering::Relaxed) {
+            pull.progress.skip(pull.image.layers[index].size);
+        }
+        layer
     }
 
     fn credentials_for(&self, reference: &ImageRef, service: Option<&Service>) -> Option<Credentials> {
@@ -284,6 +302,11 @@ fn image_key(reference: &ImageRef, platform: &Platform) -> Option<Digest> {
 /// of its name.
 fn pull_key(reference: &ImageRef, service: Option<&Service>) -> Digest {
     rondel_digest::of("pull/v2", &(reference.name(), reference.digest, service))
+}
+
+/// The title of a pull.
+pub(crate) fn pull_title(reference: &ImageRef) -> String {
+    format!("pull {}", reference.familiar())
 }
 
 /// The first 12 hexadecimal digits, for display.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rondel_events::{Attribute, Emitter};
+use rondel_events::{Attribute, Emitter, Span, Work};
 use rondel_fault::{Attempt, Cause, ExecFailure, FailedProcess, Fault, Kind, Result};
 use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
@@ -196,7 +196,8 @@ impl Process<'_> {
         volumes::check(self.exec)?;
         let claims = self.unless_cancelled(self.claim(&inputs)).await?;
         let services = &self.exec.services;
-        let mut bound = self.unless_cancelled(self.cx.services.bind(self.cx, services)).await?;
+        let waiting = &self.cx.reporting(self.events);
+        let mut bound = self.unless_cancelled(self.cx.services.bind(waiting, services)).await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
         let mut network = self.network().await?;
         let no_uplink = network.address.is_none() && !self.exec.offline && !self.exec.host_network;
@@ -309,7 +310,7 @@ impl Process<'_> {
         let inputs = inputs.to_vec();
         let identify = move |ops: &Arc<Ops>| volumes::identify(&*ops.ports().snapshots, &exec, &inputs);
         let volumes = self.ops.blocking(identify).await?;
-        Ok(Arc::new(self.ops.volumes.claim(self.exec, volumes).await))
+        Ok(Arc::new(self.ops.volumes.claim(self.exec, volumes, self.events).await))
     }
 
     async fn plaintexts(&self) -> Result<(Vec<Arc<Plaintext>>, Vec<Arc<Plaintext>>)> {
@@ -437,9 +438,22 @@ fn clean(fault: Fault, secrets: &Secrets) -> Fault {
     fault.map_texts(&|text| secrets.redact(text))
 }
 
-/// The title of a process's span: its command line with the secrets redacted that are known by now.
+/// The title of a process: the one that it was given, or its command line with the secrets redacted
+/// that are known by now.
 pub(crate) fn title(cx: &OpContext, exec: &ExecOp) -> String {
+    if let Some(title) = &exec.title {
+        return title.text.to_string();
+    }
     short(&known_secrets(cx, exec).redact(&exec.args.join(" ")))
+}
+
+/// Opens the span of a process.
+pub(crate) fn span(cx: &OpContext, exec: &ExecOp) -> Span {
+    let title = title(cx, exec);
+    match exec.title.as_ref().is_some_and(|title| title.internal) {
+        true => cx.events.internal_span(Work::Exec, title),
+        false => cx.events.span(Work::Exec, title),
+    }
 }
 
 /// The secrets of the process whose plaintext is known already.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use rondel_digest::Sha256Digest;
-use rondel_events::{Outcome, Work};
+use rondel_events::Work;
 use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Snapshot};
 use rondel_ports::images::{MediaTypes, OutgoingImage};
+use rondel_ports::outcome::in_span;
 use rondel_ports::snapshots::Compression;
 use serde_json::json;
 
@@ -33,21 +34,18 @@ impl Ops {
         compression: Option<Compression>,
         media_types: MediaTypes,
     ) -> Result<Sha256Digest> {
-        let images = self.outgoing(cx, variants, compression).await?;
+        let trees = self.trees_of(cx, variants).await?;
         count(&self.stats.pushes);
-        let span = cx.events.span(Work::Push, format!("push {}", to.reference));
+        let span = cx.events.span(Work::Push, format!("push {}", to.reference.familiar()));
+        let events = span.emitter().clone();
         let pushed = async {
-            let service_host = self.connect_service(cx, to.service).await?;
+            let images = self.pack(trees, compression).await?;
+            let service_host = self.connect_service(&cx.reporting(&events), to.service).await?;
             let registry = self.images(cx, &service_host);
             let credentials = to.credentials.clone();
-            service_host.during(registry.push(to.reference, images, media_types, credentials, span.emitter())).await
+            service_host.during(registry.push(to.reference, images, media_types, credentials, &events)).await
         };
-        let pushed = pushed.await;
-        match &pushed {
-            Ok(_) => span.end(Outcome::Done),
-            Err(fault) => span.end(Outcome::Failed(fault.to_string())),
-        }
-        pushed
+        in_span(span, pushed).await
     }
 
     /// Evaluates and packs `variants` as images.
@@ -57,6 +55,12 @@ impl Ops {
         variants: &[Container],
         compression: Option<Compression>,
     ) -> Result<Vec<OutgoingImage>> {
+        let trees = self.trees_of(cx, variants).await?;
+        self.pack(trees, compression).await
+    }
+
+    /// Evaluates the root file systems of `variants`.
+    async fn trees_of(self: &Arc<Self>, cx: &OpContext, variants: &[Container]) -> Result<Vec<(Container, Snapshot)>> {
         if variants.is_empty() {
             return Err(Fault::user("there is no container to make an image of"));
         }
@@ -67,6 +71,15 @@ impl Ops {
             }
             trees.push((container.clone(), self.tree(cx, &container.rootfs).await?));
         }
+        Ok(trees)
+    }
+
+    /// Packs containers as images.
+    async fn pack(
+        self: &Arc<Self>,
+        trees: Vec<(Container, Snapshot)>,
+        compression: Option<Compression>,
+    ) -> Result<Vec<OutgoingImage>> {
         let compression = compression.unwrap_or(Compression::Gzip);
         self.blocking(move |ops| {
             trees.iter().map(|(container, tree)| ops.image_of(container, tree, compression)).collect()

@@ -7,18 +7,24 @@ use futures_util::future::try_join_all;
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{ExecFailure, Fault, Kind, Result};
 use rondel_model::service::ContainerService;
+use rondel_ports::outcome::outcome;
 use rondel_ports::process::{Entrance, ProcessControl, ProcessStdin};
 use rondel_ports::{BoxFuture, CancellationToken};
 use tokio::sync::oneshot;
 
 use crate::Ops;
 use crate::context::OpContext;
-use crate::process::{Process, ProcessMode, ServiceEnvironment, ServiceProcess, title};
+use crate::process::{Process, ProcessMode, ServiceEnvironment, ServiceProcess};
+
+/// A process that a signal ended has this exit code plus the number of the signal.
+const SIGNAL_EXIT_CODES: i32 = 128;
 
 /// The engine's handle of a service.
 pub struct ServiceControl {
     /// Its host name.
     pub hostname: String,
+    /// The name that people are shown.
+    pub title: String,
     /// Its process.
     pub process: ProcessControl,
     /// Receives the service's network and API variables before the process starts.
@@ -69,9 +75,11 @@ impl Ops {
         events: &Emitter,
     ) -> BoxFuture<'static, Result<ExecFailure>> {
         let (ops, exec) = (self.clone(), Arc::new(service.exec.clone()));
-        let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&cx, &exec)));
+        let ServiceControl { hostname, title, process, environment, cancel } = control;
+        // A service may be used beyond the work that starts it.
+        let span = events.root().span(Work::Service, format!("service {title}"));
+        let cx = cx.reporting(span.emitter());
         Box::pin(async move {
-            let ServiceControl { hostname, process, environment, cancel } = control;
             let service = ServiceProcess { hostname, control: process, environment };
             let process = Process { ops: &ops, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel };
             let ended = async {
@@ -89,9 +97,11 @@ impl Ops {
             };
             let ended = ended.await;
             span.end(match &ended {
-                Ok(_) => Outcome::Done,
+                // Killed by a signal, as the engine stops services.
+                Ok(ended) if ended.exit_code == 0 || ended.exit_code > SIGNAL_EXIT_CODES => Outcome::Done,
+                Ok(ended) => Outcome::Failed(format!("exit code: {}", ended.exit_code)),
                 Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Done,
-                Err(fault) => Outcome::Failed(fault.to_string()),
+                failed => outcome(failed),
             });
             ended
         })

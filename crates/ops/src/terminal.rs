@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rondel_events::{Emitter, Outcome, Work};
-use rondel_fault::{Fault, Kind, Result};
+use rondel_events::{Emitter, Work};
+use rondel_fault::{Fault, Result};
 use rondel_link::stream::Packet;
 use rondel_model::ExecOp;
 use rondel_model::service::ContainerService;
 use rondel_ports::CancellationToken;
+use rondel_ports::outcome::outcome;
 use rondel_ports::process::{ProcessStdin, ProcessTerminal};
 use rondel_ports::streams::Stream;
 use rondel_streams::packets;
@@ -115,11 +116,7 @@ async fn in_own_task<F: Future<Output = Result<i32>> + Send>(
     let span = cx.events.span(Work::Exec, format!("terminal {title}"));
     let task = tokio::spawn(async move {
         let ended = work(span.emitter().clone(), cancel).await;
-        span.end(match &ended {
-            Ok(_) => Outcome::Done,
-            Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
-            Err(fault) => Outcome::Failed(fault.to_string()),
-        });
+        span.end(outcome(&ended));
         ended
     });
     let ended = task.await.unwrap_or_else(|e| Err(Fault::bug(format!("a terminal panicked: {e}"))));

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
+use rondel_events::Emitter;
 use rondel_fault::{Attempt, Fault, Result, lock};
 use rondel_model::exec::{MountSource, Sharing};
 use rondel_model::service::{Service, ServiceKind};
@@ -32,6 +33,9 @@ const MARK: &str = "user.rondel.made";
 
 /// Separates the name of a volume, its owner, its source, and the number of a private copy.
 const SEPARATOR: char = '\u{1e}';
+
+/// Separates namespaces from the name that was given.
+const NAMESPACE_SEPARATOR: char = '\u{1f}';
 
 /// The users of each directory of each volume. Number 0 is the shared directory; each other one
 /// belongs to one private user.
@@ -105,6 +109,12 @@ fn identity(name: &str, source: Option<(Digest, &AbsPath)>, owner: Option<Ids>) 
         identity += &format!("{SEPARATOR}source {}{path}", content.hex());
     }
     identity
+}
+
+/// The name that the author of a mount gave the volume, without its namespace.
+fn given_name(identity: &str) -> &str {
+    let name = identity.split(SEPARATOR).next().unwrap_or(identity);
+    name.rsplit(NAMESPACE_SEPARATOR).next().unwrap_or(name)
 }
 
 /// Detects deadlocks: a process and its services, including services of services, must not need the
@@ -196,7 +206,7 @@ impl Drop for Use {
 
 impl Volumes {
     /// Waits until every volume of `exec` may be used. `volumes` is the result of [`identify`].
-    pub(crate) async fn claim(&self, exec: &ExecOp, volumes: Vec<Volume>) -> Claims {
+    pub(crate) async fn claim(&self, exec: &ExecOp, volumes: Vec<Volume>, events: &Emitter) -> Claims {
         let mut wanted = BTreeMap::new();
         let sharing = exec.mounts.iter().filter_map(|mount| match &mount.source {
             MountSource::Cache { sharing, .. } => Some(*sharing),
@@ -210,7 +220,8 @@ impl Volumes {
         for ((volume, mode), sharing) in wanted {
             if sharing == Sharing::Locked {
                 let mutex = lock(&self.locks).entry(volume.clone()).or_default().clone();
-                claims._locks.push(mutex.lock_owned().await);
+                let on = || format!("cache volume {}", given_name(&volume));
+                claims._locks.push(events.waiting(on, mutex.lock_owned()).await);
             }
             let used = self.enter(&volume, sharing);
             claims.folders.insert((volume, mode), used.folder());
@@ -315,6 +326,8 @@ mod tests {
             identity("v", Some((Digest::of_bytes(b"other"), &root)), None),
             identity("w", None, None),
         ];
+        assert!(others.iter().all(|identity| ["v", "w"].contains(&given_name(identity))), "{others:?}");
+        assert_eq!(given_name("\u{1f}team\u{1f}go build\u{1e}owner 1:2"), "go build");
         let different: HashSet<_> = others.iter().chain([&"v".to_owned()]).cloned().collect();
         assert_eq!(different.len(), others.len() + 1, "{others:?}");
     }

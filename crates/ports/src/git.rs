@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondel_digest::Digest;
+use rondel_events::Emitter;
 use rondel_fault::Result;
 
 use crate::BoxFuture;
@@ -110,6 +111,7 @@ pub trait Git: Send + Sync {
 
     /// Writes the files of a commit, with submodules, into the empty directory `into`. Every file
     /// has the modification time 1 (seconds since the Unix epoch) and the permissions 0644 or 0755.
+    /// Bytes that a server sends are reported to `progress`.
     ///
     /// # Errors
     /// As for `references`, and when the repository has no such commit, or files in git LFS.
@@ -118,6 +120,7 @@ pub trait Git: Send + Sync {
         repository: &'a Repository,
         what: &'a Checkout,
         into: &'a Path,
+        progress: &'a Emitter,
     ) -> BoxFuture<'a, Result<()>>;
 
     /// The merge base of two commits, or `None` if they have no common ancestor.

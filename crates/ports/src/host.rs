@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use rondel_events::Emitter;
 use rondel_fault::Result;
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
@@ -26,24 +27,25 @@ pub fn shown(path: &Path) -> PathBuf {
 pub trait HostFiles: Send + Sync {
     /// Imports the directory `path`, filtered. Unchanged files are not read again. An unchanged
     /// tree gives the same snapshot, whatever its modification times. Sockets and other special
-    /// files are left out.
+    /// files are left out. Bytes that are read and stored are reported to `progress`.
     ///
     /// # Errors
     /// When `path` is missing or no directory, or a file that passes the filter cannot be read.
-    fn import(&self, path: &Path, filter: &Filter) -> Result<Snapshot>;
+    fn import(&self, path: &Path, filter: &Filter, progress: &Emitter) -> Result<Snapshot>;
 
     /// Imports one file. The snapshot holds it at the root under its own name.
     ///
     /// # Errors
     /// When `path` is missing or no regular file.
-    fn import_file(&self, path: &Path) -> Result<Snapshot>;
+    fn import_file(&self, path: &Path, progress: &Emitter) -> Result<Snapshot>;
 
     /// Exports the directory `from` to `to` on the host: merged with the existing content or, with
-    /// `wipe`, replacing it. Owners are those of the client, permissions are kept.
+    /// `wipe`, replacing it. Owners are those of the client, permissions are kept. Bytes that are
+    /// written are reported to `progress`.
     ///
     /// # Errors
     /// When the host's disk is full or something is in the way.
-    fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()>;
+    fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool, progress: &Emitter) -> Result<()>;
 
     /// Removes `paths` below the directory `below` of the host: files and symlinks, and directories
     /// that are empty. A path that is missing, of the other kind, or behind a symlink is left
@@ -57,7 +59,7 @@ pub trait HostFiles: Send + Sync {
     ///
     /// # Errors
     /// When `to` is a directory, or the host's disk is full.
-    fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()>;
+    fn export_file(&self, from: BorrowedFd<'_>, to: &Path, progress: &Emitter) -> Result<()>;
 
     /// Opens the file or directory `path` for reading.
     ///

@@ -13,6 +13,7 @@ pub mod http;
 pub mod images;
 pub mod index;
 pub mod network;
+pub mod outcome;
 pub mod process;
 pub mod secrets;
 pub mod snapshots;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rondel_call::{Call, CallSpec, Literal, NESTED_CLIENT};
-use rondel_fault::{Fault, Result, lock};
+use rondel_events::{Outcome, Work};
+use rondel_fault::{Fault, Kind, Result, lock};
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{FieldDef, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_version::ENGINE;
@@ -133,7 +134,22 @@ impl<C: Send + Sync + 'static> Evaluator<C> {
                     }
                     work
                 };
-                self.graph.evaluate(key, || label(&labelled), start).await
+                let joined = |label: &str| {
+                    let span = caller.events.span(Work::Other, label);
+                    let waiting = span.emitter().wait("another client, which does the same");
+                    (span, waiting)
+                };
+                let label = || label(&labelled);
+                let (result, waited) = self.graph.evaluate_for(&caller.session, key, joined, label, start).await;
+                if let Some((span, waiting)) = waited {
+                    drop(waiting);
+                    span.end(match &result {
+                        Ok(_) => Outcome::Cached,
+                        Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
+                        Err(fault) => Outcome::Failed(fault.full_message()),
+                    });
+                }
+                result
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_RANGE;
 use rondel_digest::Sha256Digest;
-use rondel_events::{Emitter, Outcome, Work};
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_ports::images::{Credentials, ResolvedImage};
 use rondel_ports::snapshots::LayerBlob;
@@ -36,25 +36,8 @@ impl Drop for Partial<'_> {
 }
 
 impl Registry {
+    /// Fetches a layer from the first source that has it.
     pub(crate) async fn fetch_layer(
-        &self,
-        image: &ResolvedImage,
-        layer: &LayerBlob,
-        into: &Path,
-        credentials: Option<Credentials>,
-        progress: &Emitter,
-    ) -> Result<()> {
-        let span = progress.span(Work::Pull, format!("fetch {} of {}", short(layer.digest), image.reference));
-        let result = self.fetch_anywhere(image, layer, into, credentials, span.emitter()).await;
-        span.end(match &result {
-            Ok(()) => Outcome::Done,
-            Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
-            Err(fault) => Outcome::Failed(fault.full_message()),
-        });
-        result
-    }
-
-    async fn fetch_anywhere(
         &self,
         image: &ResolvedImage,
         layer: &LayerBlob,
@@ -86,10 +69,6 @@ impl Registry {
             None => Fault::user(format!("{what}: it is in none of its sources")),
         })
     }
-}
-
-fn short(digest: Sha256Digest) -> String {
-    digest.hex().chars().take(12).collect()
 }
 
 /// Copies a blob out of a layout; false when it is not there. A copy, not a link: the folder is the

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
-use rondel_events::{Emitter, Outcome, Work};
+use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::image::ImageRef;
 use rondel_ports::images::{Credentials, MediaTypes, OutgoingImage};
@@ -58,12 +58,7 @@ impl Registry {
         credentials: Option<Credentials>,
         progress: &Emitter,
     ) -> Result<Sha256Digest> {
-        let span = progress.span(Work::Push, format!("push {reference}"));
-        let result = self.push_all(reference, images, media_types, credentials, span.emitter()).await;
-        span.end(match &result {
-            Ok(_) => Outcome::Done,
-            Err(fault) => Outcome::Failed(fault.full_message()),
-        });
+        let result = self.push_all(reference, images, media_types, credentials, progress).await;
         result.map_err(|fault| fault.context(format!("cannot push the image `{reference}`")))
     }
 

@@ -10,11 +10,12 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use rondel_events::Emitter;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::exec::Sharing;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
-use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
+use rondel_model::{AbsPath, Container, ExecOp, ExecTitle, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
 use rondel_ops::{OpContext, Ops, RegistryImage};
 
 use crate::bindings;
@@ -36,22 +37,22 @@ const BINDINGS: &str = "/opt/rondel/bindings";
 
 const PIP: &str = r#"set -e
 python3 -m venv /opt/venv
-/opt/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r /opt/rondel/requirements.txt
+/opt/venv/bin/python -m pip install --progress-bar off --disable-pip-version-check --no-input -r /opt/rondel/requirements.txt
 "#;
 /// Installs uv for the commands that follow.
 const WITH_UV: &str = r"set -e
 python3 -m venv /opt/uv
 /opt/uv/bin/python -m pip install --quiet --disable-pip-version-check --no-input uv
 ";
-const SYNC: &str = r"/opt/uv/bin/uv lock --quiet --python python3
-/opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --compile-bytecode --python python3
+const SYNC: &str = r"/opt/uv/bin/uv lock --python python3
+/opt/uv/bin/uv sync --frozen --no-dev --no-install-project --compile-bytecode --python python3
 rm -rf /opt/uv
 ";
 /// Versions in `requirements.lock` are preferred where they fit. The result is written to the same
 /// file.
 const COMPILE: &str = r"python3 -m venv --without-pip /opt/venv
 /opt/uv/bin/uv pip compile --quiet --python /opt/venv/bin/python --output-file requirements.lock pyproject.toml
-/opt/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --compile-bytecode --no-deps -r requirements.lock
+/opt/uv/bin/uv pip install --python /opt/venv/bin/python --compile-bytecode --no-deps -r requirements.lock
 rm -rf /opt/uv
 ";
 /// The library's own bindings become an alias of the generated ones, so that every import gives the
@@ -131,6 +132,9 @@ async fn read_file(ops: &Arc<Ops>, cx: &OpContext, source: &SdkSource, path: &Ab
 /// The first of the images `names` that exists.
 async fn first_image(ops: &Arc<Ops>, cx: &OpContext, names: &[String]) -> Result<Container> {
     let mut failure: Option<Fault> = None;
+    // An image that is not found is no failure as long as there is another one.
+    let quiet = cx.reporting(&Emitter::nowhere());
+    let cx = if names.len() > 1 { &quiet } else { cx };
     for name in names {
         match image(ops, cx, name).await {
             Ok(base) => return Ok(base),
@@ -207,7 +211,8 @@ fn copy(base: Fs, source: TreePath, target: &str) -> Fs {
 fn core_bindings(base: &Container, source: &SdkSource) -> TreePath {
     let text = bindings::python_core(&source.core, source.view);
     let written = write(base.rootfs.clone(), &format!("{BINDINGS}/{}.py", bindings::CORE), &text);
-    let fs = exec(base, written, &COMPILE_BINDINGS, Vec::new());
+    let title = ExecTitle { text: "compile the bindings of the API for Python".into(), internal: true };
+    let fs = exec(base, written, &COMPILE_BINDINGS, Vec::new(), title);
     TreePath { fs, path: AbsPath::new(BINDINGS) }
 }
 
@@ -285,7 +290,8 @@ fn install(base: &Container, install: &Install, source: &SdkSource) -> Fs {
             (fs, format!("{WITH_UV}{enter}{script}{REPLACE_BINDINGS}"), caches)
         }
     };
-    exec(base, write(fs, INSTALL, &script), &["sh", INSTALL], caches)
+    let text = format!("install Python dependencies of module {}", source.name).into();
+    exec(base, write(fs, INSTALL, &script), &["sh", INSTALL], caches, ExecTitle { text, internal: false })
 }
 
 /// The paths `paths` of the context directory.
@@ -297,7 +303,7 @@ fn picked(source: &SdkSource, paths: &[AbsPath]) -> TreePath {
 }
 
 /// `fs` after running the process `args`.
-fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>) -> Fs {
+fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>, title: ExecTitle) -> Fs {
     let mut env = base.environment();
     let variables = [
         ("PIP_CACHE_DIR", "/var/cache/pip"),
@@ -310,7 +316,7 @@ fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>) -> Fs {
     ];
     env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let exec = ExecOp { mounts: caches, env, ..ExecOp::new(fs, args, base.platform.clone()) };
+    let exec = ExecOp { mounts: caches, env, title: Some(title), ..ExecOp::new(fs, args, base.platform.clone()) };
     Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs })
 }
 

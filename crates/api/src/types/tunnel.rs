@@ -2,10 +2,11 @@
 //! `Container.up`.
 
 use rondel_call::Literal;
-use rondel_events::{Outcome as Ending, Stream as Log, Work};
+use rondel_events::{Emitter, Stream as Log, Work};
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::service::{Forward, HostService, Protocol, Service, ServiceKind, TunnelService};
+use rondel_ports::outcome::in_span;
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client, client::op_cx, client_on_machine};
 use rondel_version::View;
@@ -100,28 +101,31 @@ async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outc
     let (me, op_cx) = (client(&cx.caller), op_cx(cx));
     let ports = forwards(args)?;
     let native = ports.is_empty() && !args.bool("random")?;
+    let name = service.hostname().to_owned();
     let tunnel = made(cx, service, ports, native)?;
-    let span = cx.caller.events.span(Work::Other, "tunnel");
-    let used = me.session.services.acquire(&me.services.ops, &op_cx, &tunnel).await;
-    let used = match used {
-        Ok(used) => used,
-        Err(fault) => {
-            span.end(Ending::Failed(fault.to_string()));
-            return Err(fault);
-        }
+    let span = cx.caller.events.span(Work::Other, format!("tunnel to {name}"));
+    let events = span.emitter().clone();
+    let opened = async {
+        let op_cx = op_cx.reporting(&events);
+        let used = me.session.services.acquire(&me.services.ops, &op_cx, &tunnel);
+        let used = events.waiting(|| format!("service {name}"), used).await?;
+        tell_ports(&events, &used.running.forwards);
+        Err::<Outcome, Fault>(used.ended().await)
     };
-    for forward in &used.running.forwards {
+    in_span(span, opened).await
+}
+
+/// Tells the user where the ports of a tunnel lead.
+fn tell_ports(events: &Emitter, forwards: &[Forward]) {
+    for forward in forwards {
         let port = forward.frontend.unwrap_or_default();
         let scheme = match (forward.protocol, forward.backend) {
             (Protocol::Tcp, 80 | 8000 | 8080) => "http",
             (protocol, _) => protocol.name(),
         };
         let text = format!("tunnel started: {scheme}://{LOCAL}:{port} leads to port {}\n", forward.backend);
-        span.emitter().log(Log::Note, text);
+        events.log(Log::Note, text);
     }
-    let fault = used.ended().await;
-    span.end(Ending::Failed(fault.to_string()));
-    Err(fault)
 }
 
 /// The ports of a running tunnel. Empty for other services.

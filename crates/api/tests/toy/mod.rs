@@ -284,7 +284,13 @@ impl Git for Nothing {
     fn references<'a>(&'a self, _: &'a Repository) -> BoxFuture<'a, Result<References>> {
         Box::pin(std::future::ready(absent()))
     }
-    fn checkout<'a>(&'a self, _: &'a Repository, _: &'a Checkout, _: &'a Path) -> BoxFuture<'a, Result<()>> {
+    fn checkout<'a>(
+        &'a self,
+        _: &'a Repository,
+        _: &'a Checkout,
+        _: &'a Path,
+        _: &'a Emitter,
+    ) -> BoxFuture<'a, Result<()>> {
         Box::pin(std::future::ready(absent()))
     }
     fn common_ancestor<'a>(
@@ -432,25 +438,25 @@ impl Index for Memory {
 struct Files(Arc<Counters>);
 
 impl HostFiles for Files {
-    fn import(&self, path: &Path, filter: &Filter) -> Result<Snapshot> {
+    fn import(&self, path: &Path, filter: &Filter, _: &Emitter) -> Result<Snapshot> {
         self.0.imports.fetch_add(1, Ordering::Relaxed);
         match path.to_str() {
             Some("/home/me/project/missing") => Err(Fault::user("missing: no such file or directory")),
             _ => Ok(Snapshot::new(vec![LayerId(rondel_digest::of("toy", filter))])),
         }
     }
-    fn import_file(&self, path: &Path) -> Result<Snapshot> {
+    fn import_file(&self, path: &Path, _: &Emitter) -> Result<Snapshot> {
         self.0.imports.fetch_add(1, Ordering::Relaxed);
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         Ok(Snapshot::new(vec![LayerId(rondel_digest::of("toy", &name))]))
     }
-    fn export(&self, _: BorrowedFd<'_>, _: &Path, _: bool) -> Result<()> {
+    fn export(&self, _: BorrowedFd<'_>, _: &Path, _: bool, _: &Emitter) -> Result<()> {
         absent()
     }
     fn remove(&self, _: &Path, _: &[PathBuf]) -> Result<()> {
         absent()
     }
-    fn export_file(&self, _: BorrowedFd<'_>, _: &Path) -> Result<()> {
+    fn export_file(&self, _: BorrowedFd<'_>, _: &Path, _: &Emitter) -> Result<()> {
         absent()
     }
     fn open(&self, path: &Path) -> std::io::Result<std::fs::File> {

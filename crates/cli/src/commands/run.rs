@@ -67,6 +67,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
             _ = terminate.recv() => forward(&child, Signal::TERM),
         }
     };
+    proxy.end_events();
     if let Some(output) = output {
         output.finish();
     }

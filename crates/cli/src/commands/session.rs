@@ -54,6 +54,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    proxy.end_events();
     progress.finish();
     Ok(ExitCode::SUCCESS)
 }

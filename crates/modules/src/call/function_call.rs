@@ -7,10 +7,11 @@ use std::time::Duration;
 use rondel_call::{Call, Literal};
 use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
-use rondel_fault::{Fault, Kind, Result};
+use rondel_fault::{Fault, Result};
 use rondel_model::explain::Ended as Cause;
 use rondel_module_model::loaded_module::{ModuleObject, ResultLifetime};
 use rondel_ports::index::Table;
+use rondel_ports::outcome::outcome;
 use rondel_query::{Node, Outcome};
 use rondel_session::client::op_cx;
 use rondel_session::{Args, FunctionCall, ResolverContext, client};
@@ -30,7 +31,7 @@ const MAX_RESULT_SECONDS: u64 = 7 * 24 * 3600;
 /// # Errors
 /// When the function fails, its answer has the wrong type, or it does not answer.
 pub async fn call(cx: ResolverContext, receiver: Node, args: Args, target: FunctionTarget) -> Result<Outcome> {
-    let span = cx.caller.events.span(Work::Function, target.describe());
+    let span = cx.caller.events.span(Work::Function, target.title());
     let cx = ResolverContext { caller: cx.caller.reporting(span.emitter().clone()), ..cx };
     let evaluated = evaluate(&cx, &receiver, &args, &target).await;
     let ended = match &evaluated {
@@ -41,20 +42,11 @@ pub async fn call(cx: ResolverContext, receiver: Node, args: Args, target: Funct
     let parts = || load_report::of_call(&cx.call, &receiver, &target);
     span.emitter().explain(&|| parts().listed());
     client(&cx.caller).services.ops.explain(&op_cx(&cx), "function", target.describe(), ended, parts());
-    match evaluated {
-        Ok((outcome, cached)) => {
-            span.end(if cached { Ended::Cached } else { Ended::Done });
-            Ok(outcome)
-        }
-        Err(fault) if fault.kind() == Kind::Cancelled => {
-            span.end(Ended::Cancelled);
-            Err(fault)
-        }
-        Err(fault) => {
-            span.end(Ended::Failed(fault.full_message()));
-            Err(fault)
-        }
-    }
+    span.end(match &evaluated {
+        Ok((_, true)) => Ended::Cached,
+        evaluated => outcome(evaluated),
+    });
+    evaluated.map(|(outcome, _)| outcome)
 }
 
 /// Returns the result of the function, and whether it was cached.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Cause, Detail, FailedProcess, Fault, Kind, OutputTail, Result};
 use rondel_model::exec::Scope;
-use rondel_model::{AbsPath, Container, ExecOp};
+use rondel_model::{AbsPath, Container, ExecOp, ExecTitle};
 use rondel_module_model::loaded_module::{EntrypointModule, Module, Provider};
 use rondel_module_model::names::{field_name, kebab};
 use rondel_module_model::source::module_source::SourceKind;
@@ -58,12 +58,22 @@ pub async fn run(
     })?;
     // IDENTITY: the answer is cached under the function call, never under the process.
     exec.salt = Some(format!("{:032x}", rand::random::<u128>()));
+    exec.title = Some(match (call.name.as_str(), call.parent_name.as_str()) {
+        ("", "") => title_of_types(module),
+        _ => ExecTitle { text: format!("runtime of module {}", module.name()).into(), internal: true },
+    });
     // The runtime's own deferred work runs first. Its failure is an error of the SDK, not of the
     // module's code.
     let ops = &me.services.ops;
+    let making_cx = match module.provider {
+        Provider::Module(_) => cx.reporting(&cx.events.internal()),
+        _ => cx.clone(),
+    };
     let making =
         || format!("make the runtime of module `{}`, as {} describes it", module.name(), runtime_provider(module));
-    try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await.map_err(|e| e.context(making()))?;
+    try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&making_cx, fs)))
+        .await
+        .map_err(|e| e.context(making()))?;
     let ended = ops.exec(&cx, &Arc::new(exec)).await;
     match (call.outcome(), ended) {
         (Some(CallOutcome::Error(fault)), ended) => {
@@ -142,6 +152,11 @@ fn failed(call: &FunctionCall, module: &Module) -> String {
         ("", _) => format!("call the constructor of module `{}`", module.name()),
         (function, object) => format!("call function `{function}` of `{object}` in module `{}`", module.name()),
     }
+}
+
+/// The title of the process that registers the types of `module`.
+pub fn title_of_types(module: &Module) -> ExecTitle {
+    ExecTitle { text: format!("register the types of module {}", module.name()).into(), internal: true }
 }
 
 /// The command of `container` as a process with the exec scope `scope`. `None` when the container

@@ -17,12 +17,14 @@ use rondel_module_model::source::module_source::{Dependency, ModuleSource};
 use rondel_module_model::typedef::link_types::{LinkContext, link_types};
 use rondel_module_model::typedef::type_def::{ModuleTypes, ObjectDef};
 use rondel_ports::index::Table;
+use rondel_ports::outcome::outcome;
 use rondel_query::Node;
 use rondel_session::{Caller, Client, Evaluator, client};
 use tokio::sync::OnceCell;
 
 use crate::bounded_cache::BoundedCache;
 use crate::call::field_resolvers::callable_schema;
+use crate::caller::internal;
 use crate::load::register_types::register;
 use crate::module::acting_as::{acting_as, caller_acting_as};
 use crate::module::load_report::{self, LoadReport, WorkRecorder};
@@ -111,20 +113,20 @@ impl Modules {
             let span = caller.events.span(Work::Load, format!("load module {}", source.name()));
             let seen = Arc::new(WorkRecorder::default());
             let caller = caller.reporting(span.emitter().also(seen.clone()));
-            match self.find_out(evaluator, &caller, source).await {
-                Ok((module, ran)) => {
-                    let changes = if ran { load_report::compared(&caller, &module).await? } else { Vec::new() };
-                    self.reports.insert(key, Arc::new(LoadReport::new(ran, changes, &seen)));
-                    let schema = callable_schema(&Arc::new(module));
-                    self.loaded.insert(key, schema.clone());
-                    span.end(if ran { Ended::Done } else { Ended::Cached });
-                    Ok(schema)
-                }
-                Err(fault) => {
-                    span.end(Ended::Failed(fault.full_message()));
-                    Err(fault)
-                }
-            }
+            let loading = async {
+                let (module, ran) = self.find_out(evaluator, &caller, source).await?;
+                let changes = if ran { load_report::compared(&caller, &module).await? } else { Vec::new() };
+                self.reports.insert(key, Arc::new(LoadReport::new(ran, changes, &seen)));
+                let schema = callable_schema(&Arc::new(module));
+                self.loaded.insert(key, schema.clone());
+                Ok::<_, Fault>((schema, ran))
+            };
+            let loaded = loading.await;
+            span.end(match &loaded {
+                Ok((_, false)) => Ended::Cached,
+                loaded => outcome(loaded),
+            });
+            loaded.map(|(schema, _)| schema)
         })
     }
 
@@ -255,7 +257,7 @@ impl Modules {
             let fault = Fault::user(format!("the module `{}` has no functions: it has no SDK itself", sdk.name()));
             return Err(doing(fault));
         }
-        let schema = self.load_schema(evaluator, caller, sdk).await.map_err(doing)?;
+        let schema = self.load_schema(evaluator, &internal(caller), sdk).await.map_err(doing)?;
         let sdk = sdk_module::from_schema(&schema, &config.source, config.config.as_ref())?;
         Ok(Provider::Module(Arc::new(sdk)))
     }
@@ -273,7 +275,7 @@ impl Modules {
         let named = source.config.entrypoint.as_ref().map(|entrypoint| entrypoint.source.as_str()).unwrap_or_default();
         let lost = || Fault::bug(format!("module `{}` lost its entrypoint", source.name()));
         let entrypoint = source.sdk.as_ref().ok_or_else(lost)?;
-        let schema = self.load_schema(evaluator, caller, entrypoint).await;
+        let schema = self.load_schema(evaluator, &internal(caller), entrypoint).await;
         let schema = schema.map_err(|e| e.context(format!("load the entrypoint `{named}`")))?;
         entrypoint::from_schema(&schema, named, source.name())
             .map(|entrypoint| Provider::Entrypoint(Arc::new(entrypoint)))
@@ -310,6 +312,7 @@ impl Modules {
             )));
         }
         check_source_folder(me, &module.source).await?;
+        let (session, waiting) = (&caller.session, &caller.events);
         let partial = Arc::new(module.partial());
         let (again, caller, index) = (evaluator.clone(), acting_as(caller, &partial), me.services.index.clone());
         let work = || async move {
@@ -320,8 +323,10 @@ impl Modules {
         };
         // The graph runs one registration for all concurrent callers. Later ones find the types in
         // the index.
-        let registered =
-            evaluator.graph().evaluate(key, || format!("types of module {}", module.name()).into(), work).await?;
+        let label = || format!("types of module {}", module.name()).into();
+        let joined = |_: &str| waiting.wait("another client, which loads the same module");
+        let (registered, _) = evaluator.graph().evaluate_for(session, key, joined, label, work).await;
+        let registered = registered?;
         Ok((registered.get::<ModuleTypes>()?.clone(), true))
     }
 

@@ -17,7 +17,8 @@ use rondel_module_model::typedef::types_json;
 use rondel_query::Node;
 use rondel_session::{ActingModule, Caller, Evaluator, ExecScope, FunctionCall, client};
 
-use crate::call::run::{process, run};
+use crate::call::run::{process, run, title_of_types};
+use crate::caller::internal;
 use crate::sdk::entrypoint;
 use crate::sdk::sdk_module::{self, SdkArguments};
 
@@ -27,6 +28,8 @@ use crate::sdk::sdk_module::{self, SdkArguments};
 /// # Errors
 /// When the provider breaks its contract, or the module's code fails.
 pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<ModuleTypes> {
+    let sdk_caller = internal(caller);
+    let caller = if let Provider::Builtin(_) = module.provider { caller } else { &sdk_caller };
     let registration = Registration { evaluator, caller, module };
     match &module.provider {
         Provider::None => Ok(ModuleTypes::default()),
@@ -76,6 +79,7 @@ impl Registration<'_> {
             return Err(self.broken(&expected, "a container without a command"));
         };
         exec.workdir = container.workdir();
+        exec.title = Some(title_of_types(self.module));
         let me = client(self.caller);
         let mut cx = me.op_cx.clone();
         cx.events = self.caller.events.clone();

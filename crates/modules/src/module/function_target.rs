@@ -17,6 +17,12 @@ pub struct FunctionTarget {
 }
 
 impl FunctionTarget {
+    /// The title of a call: `greeter hello`, or `greeter Door.open` for other objects than the main
+    /// one.
+    pub fn title(&self) -> String {
+        self.describe().replacen('.', " ", 1)
+    }
+
     /// The name for messages: `greeter.hello`.
     pub fn describe(&self) -> String {
         let module = self.module.name();

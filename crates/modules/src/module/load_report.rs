@@ -24,6 +24,8 @@ use crate::module::function_target::FunctionTarget;
 const MAX_CACHED: usize = 8;
 /// How many pieces of work a report lists.
 const MAX_LISTED: usize = 12;
+/// How many pieces of work of one load are recorded. Of the others, only their number is.
+const MAX_RECORDED: usize = 1_000;
 /// The name of the input that is a tree of files.
 const FILES: &str = "files";
 
@@ -33,15 +35,18 @@ pub struct LoadReport {
     pub registered: bool,
     /// The differences from the nearest earlier load.
     pub changes: Vec<String>,
-    /// The processes and function calls of the load.
+    /// The processes and function calls of the load, at most [`MAX_RECORDED`] of them.
     pub work: Vec<RecordedWork>,
+    /// How many more there were.
+    pub more_work: usize,
     again: AtomicBool,
 }
 
 impl LoadReport {
     /// A report of a finished load.
     pub fn new(registered: bool, changes: Vec<String>, seen: &WorkRecorder) -> Self {
-        Self { registered, changes, work: seen.work(), again: AtomicBool::new(false) }
+        let (work, more_work) = seen.work();
+        Self { registered, changes, work, more_work, again: AtomicBool::new(false) }
     }
 
     /// Records that the loaded module was asked for again.
@@ -63,17 +68,24 @@ pub struct RecordedWork {
 
 /// Records the work of one load from its events.
 #[derive(Default)]
-pub struct WorkRecorder(Mutex<BTreeMap<SpanId, RecordedWork>>);
+pub struct WorkRecorder(Mutex<Recorded>);
+
+#[derive(Default)]
+struct Recorded {
+    work: BTreeMap<SpanId, RecordedWork>,
+    more: usize,
+}
 
 impl Sink for WorkRecorder {
     fn emit(&self, event: Event) {
-        let mut spans = lock(&self.0);
+        let Recorded { work: recorded, more } = &mut *lock(&self.0);
         match event {
+            Event::Start { work: Work::Exec | Work::Function, .. } if recorded.len() >= MAX_RECORDED => *more += 1,
             Event::Start { span, work: Work::Exec | Work::Function, name, .. } => {
-                spans.insert(span, RecordedWork { name, ..RecordedWork::default() });
+                recorded.insert(span, RecordedWork { name, ..RecordedWork::default() });
             }
             Event::End { span, outcome, .. } => {
-                if let Some(done) = spans.get_mut(&span) {
+                if let Some(done) = recorded.get_mut(&span) {
                     done.cached = outcome == Outcome::Cached;
                 }
             }
@@ -82,16 +94,17 @@ impl Sink for WorkRecorder {
     }
 
     fn explain(&self, span: SpanId, parts: &dyn Fn() -> Vec<(String, String)>) {
-        let mut spans = lock(&self.0);
-        if let Some(done) = spans.get_mut(&span) {
+        if let Some(done) = lock(&self.0).work.get_mut(&span) {
             done.parts = parts();
         }
     }
 }
 
 impl WorkRecorder {
-    fn work(&self) -> Vec<RecordedWork> {
-        lock(&self.0).values().cloned().collect()
+    /// The recorded work, and how much more there was.
+    fn work(&self) -> (Vec<RecordedWork>, usize) {
+        let Recorded { work, more } = &*lock(&self.0);
+        (work.values().cloned().collect(), *more)
     }
 }
 
@@ -280,6 +293,9 @@ pub fn rows(module: &Module, report: Option<&LoadReport>) -> Vec<(String, String
         let (cached, ran): (Vec<_>, Vec<_>) = report.work.iter().partition(|done| done.cached);
         row("ran", listed(&ran));
         row("cached", listed(&cached));
+        if report.more_work > 0 {
+            row("more work", format!("{} processes and function calls", report.more_work));
+        }
         row("differs", report.changes.join("; "));
         for done in report.work.iter().take(MAX_LISTED).filter(|done| !done.parts.is_empty()) {
             let parts: Vec<_> = done.parts.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -321,6 +337,15 @@ mod tests {
         load.end(Outcome::Done);
         let a = RecordedWork { name: "a".into(), cached: true, parts: vec![("args".into(), "make".into())] };
         let b = RecordedWork { name: "b".into(), ..RecordedWork::default() };
-        assert_eq!(seen.work(), [a, b]);
+        assert_eq!(seen.work(), (vec![a, b], 0));
+    }
+
+    #[test]
+    fn recorded_work_is_bounded() {
+        let seen = std::sync::Arc::new(WorkRecorder::default());
+        let events = rondel_events::Emitter::nowhere().also(seen.clone());
+        (0..100_000).for_each(|_| events.span(Work::Exec, "exec").end(Outcome::Done));
+        let (work, more) = seen.work();
+        assert_eq!((work.len(), more), (MAX_RECORDED, 100_000 - MAX_RECORDED));
     }
 }

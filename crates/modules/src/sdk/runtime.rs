@@ -10,6 +10,7 @@ use rondel_module_model::source::reference::inside_context;
 use rondel_schema::Registry;
 use rondel_session::{Caller, Evaluator, client};
 
+use crate::caller::internal;
 use crate::module::acting_as::acting_as;
 use crate::module::introspection::schemas_for_code;
 use crate::sdk::sdk_module;
@@ -32,7 +33,9 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             module.name(),
             entrypoint.name
         ))),
-        Provider::Module(sdk) => sdk_module::runtime(sdk, evaluator, &acting_as(caller, module), module).await,
+        Provider::Module(sdk) => {
+            sdk_module::runtime(sdk, evaluator, &acting_as(&internal(caller), module), module).await
+        }
     };
     module.runtime.get_or_try_init(make).await.cloned()
 }

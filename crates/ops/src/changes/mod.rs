@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondel_digest::Digest;
-use rondel_events::{Outcome, Work};
+use rondel_events::Work;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::changes::{ChangePair, ChangesOp, OnConflict, PATCH_NAME};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Snapshot};
 use rondel_ports::host::shown;
+use rondel_ports::outcome::outcome;
 use rondel_ports::snapshots::{Snapshots, Tree};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -97,7 +98,7 @@ impl Ops {
         let snapshots = [self.tree(cx, &layer).await?, self.tree(cx, &pair.before.fs).await?];
         let after = self.tree(cx, &pair.after.fs).await?;
         let span = cx.events.span(Work::Sync, format!("export changes to {}", shown(to).display()));
-        let (pair, to) = (pair.clone(), to.to_owned());
+        let (pair, to, events) = (pair.clone(), to.to_owned(), span.emitter().clone());
         let done = self
             .blocking(move |ops| {
                 let store = &*ops.ports.snapshots;
@@ -109,13 +110,10 @@ impl Ops {
                 let removed = differences.iter().rev().filter(|d| d.what == DiffKind::Removed);
                 let removed: Vec<PathBuf> = removed.map(|d| d.path.clone()).collect();
                 ops.ports.host.remove(&to, &removed)?;
-                ops.ports.host.export(layer.root.as_fd(), &to, false)
+                ops.ports.host.export(layer.root.as_fd(), &to, false, &events)
             })
             .await;
-        match &done {
-            Ok(()) => span.end(Outcome::Done),
-            Err(fault) => span.end(Outcome::Failed(fault.to_string())),
-        }
+        span.end(outcome(&done));
         done
     }
 

@@ -541,15 +541,15 @@ impl Images for ToyImages {
 pub struct ToyHost;
 
 impl HostFiles for ToyHost {
-    fn import(&self, path: &Path, _: &Filter) -> Result<Snapshot> {
+    fn import(&self, path: &Path, _: &Filter, _: &Emitter) -> Result<Snapshot> {
         Err(Fault::user(format!("{}: no such file or directory", path.display())))
     }
 
-    fn import_file(&self, path: &Path) -> Result<Snapshot> {
+    fn import_file(&self, path: &Path, _: &Emitter) -> Result<Snapshot> {
         Err(Fault::user(format!("{}: no such file or directory", path.display())))
     }
 
-    fn export(&self, from: BorrowedFd<'_>, to: &Path, _: bool) -> Result<()> {
+    fn export(&self, from: BorrowedFd<'_>, to: &Path, _: bool, _: &Emitter) -> Result<()> {
         for entry in fs::read_dir(format!("/proc/self/fd/{}", from.as_raw_fd())).unwrap() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
@@ -564,7 +564,7 @@ impl HostFiles for ToyHost {
         Ok(())
     }
 
-    fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()> {
+    fn export_file(&self, from: BorrowedFd<'_>, to: &Path, _: &Emitter) -> Result<()> {
         fs::copy(format!("/proc/self/fd/{}", from.as_raw_fd()), to).unwrap();
         Ok(())
     }
@@ -607,6 +607,7 @@ impl rondel_ports::git::Git for NoGit {
         _: &'a rondel_ports::git::Repository,
         what: &'a rondel_ports::git::Checkout,
         into: &'a Path,
+        _: &'a Emitter,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             fs::write(into.join("commit"), &what.commit).unwrap();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::response::Response;
-use rondel_events::{Emitter, Event, Outcome, Sink};
+use rondel_events::{Emitter, Event, Sink, Work};
 use rondel_fault::Kind;
 use rondel_ports::images::{Images as _, MediaTypes, OutgoingImage};
 use rondel_registry::{RegistryConfig, RegistryEnvironment};
@@ -56,14 +56,16 @@ async fn blobs_are_mounted_and_failures_repeated() {
         annotations: Vec::new(),
     };
     let to = reference(&format!("{}/other:1", fake.address));
-    registry.push(&to, vec![image], MediaTypes::Oci, None, &Emitter::new(heard.clone())).await.unwrap();
+    let span = Emitter::new(heard.clone()).span(Work::Push, "push");
+    registry.push(&to, vec![image], MediaTypes::Oci, None, span.emitter()).await.unwrap();
+    drop(span);
     let count = |line: &str| fake.log().iter().filter(|l| *l == line).count();
     assert_eq!(count("PUT /v2/other/blobs/uploads/up"), 2, "the configuration, twice; the layer never");
     assert_eq!(count("PUT /v2/other/manifests/1"), 1);
     let events = heard.0.lock().unwrap();
     let all = found.layers[0].size + found.config.get().len() as u64;
-    assert!(events.iter().any(|e| matches!(e, Event::Progress { done, total, .. } if done == total && *total == all)));
-    assert!(matches!(events.last(), Some(Event::End { outcome: Outcome::Done, .. })));
+    let progress = events.iter().rev().find(|e| matches!(e, Event::Progress { .. }));
+    assert!(matches!(progress, Some(Event::Progress { done, total, .. }) if done == total && *total == all));
 }
 
 #[tokio::test(flavor = "multi_thread")]

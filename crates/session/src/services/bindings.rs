@@ -30,7 +30,8 @@ impl ClientServices {
     }
 
     async fn bound(&self, cx: &OpContext, binding: &ServiceBinding) -> Result<ServiceUse> {
-        let used = self.session.acquire(&self.ops, cx, &binding.service).await;
+        let used = self.session.acquire_as(&binding.alias, &self.ops, cx, &binding.service);
+        let used = cx.events.waiting(|| format!("service {}", binding.alias), used).await;
         used.map_err(|fault| fault.context(format!("start {}", shown(binding))))
     }
 }

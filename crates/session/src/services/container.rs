@@ -11,11 +11,12 @@ use super::launch::{RunningService, ServiceLaunch};
 
 /// Runs the service until it ends, and returns how it ended.
 pub(super) async fn run(launch: ServiceLaunch, service: &ContainerService) -> Fault {
-    let ServiceLaunch { ops, cx, hostname, names, group, signals, cancel, ready } = launch;
+    let ServiceLaunch { ops, cx, hostname, title, names, group, signals, cancel, ready } = launch;
     let (tell_started, started) = oneshot::channel();
     let (tell_environment, environment) = oneshot::channel();
     let control = ServiceControl {
         hostname,
+        title,
         process: ProcessControl { started: tell_started, signals },
         environment: tell_environment,
         cancel: cancel.clone(),

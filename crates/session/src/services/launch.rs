@@ -26,6 +26,8 @@ pub(super) struct ServiceLaunch {
     pub(super) cx: OpContext,
     /// The host name of the service.
     pub(super) hostname: String,
+    /// The name that people are shown: the alias under which it is first bound, or the host name.
+    pub(super) title: String,
     /// The complete names under which containers find it.
     pub(super) names: Vec<String>,
     /// The session network whose containers find it.

@@ -49,8 +49,19 @@ impl SessionServices {
     /// # Errors
     /// When the service ends before it is ready, with the detail of its process.
     pub async fn acquire(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpContext, service: &Service) -> Result<ServiceUse> {
+        self.acquire_as(service.hostname(), ops, cx, service).await
+    }
+
+    /// As [`SessionServices::acquire`]. People are shown the name `title` if the service starts.
+    pub(super) async fn acquire_as(
+        self: &Arc<Self>,
+        title: &str,
+        ops: &Arc<Ops>,
+        cx: &OpContext,
+        service: &Service,
+    ) -> Result<ServiceUse> {
         loop {
-            let (instance, used) = self.instance(ops, cx, service);
+            let (instance, used) = self.instance(title, ops, cx, service);
             let Some(used) = used else {
                 // This instance is being stopped. The next one starts when it has ended.
                 instance.ended().await;
@@ -136,6 +147,7 @@ impl SessionServices {
     /// being stopped.
     fn instance(
         self: &Arc<Self>,
+        title: &str,
         ops: &Arc<Ops>,
         cx: &OpContext,
         service: &Service,
@@ -144,20 +156,21 @@ impl SessionServices {
         if let Some(instance) = instances.get(&service.digest()) {
             return (instance.clone(), instance.acquire());
         }
-        let first_use = self.launch(ops, cx, service);
+        let first_use = self.launch(title, ops, cx, service);
         let instance = first_use.instance().clone();
         instances.insert(service.digest(), instance.clone());
         (instance, Some(first_use))
     }
 
     /// Starts a service on behalf of `cx`, which is its first user.
-    fn launch(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpContext, service: &Service) -> InstanceUse {
+    fn launch(self: &Arc<Self>, title: &str, ops: &Arc<Ops>, cx: &OpContext, service: &Service) -> InstanceUse {
         let (first_use, signals, cancel) = Instance::starting(service);
         let (ready, is_ready) = oneshot::channel();
         let launch = ServiceLaunch {
             ops: ops.clone(),
             cx: cx.clone(),
             hostname: service.hostname().to_owned(),
+            title: title.to_owned(),
             names: vec![self.full_name(service)],
             group: self.session.clone(),
             signals,
