@@ -1,8 +1,14 @@
 //! One engine under measurement, with its state in a folder of its own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::Winsize;
 
 use serde_json::Value;
 
@@ -93,6 +99,34 @@ impl Engine {
         finished(&["query"], child.wait_with_output().map_err(wrong)?)
     }
 
+    /// As [`Engine::query`], with standard error on a terminal of 120 columns, on which the
+    /// progress is drawn. Returns how many bytes were drawn.
+    pub(crate) fn query_on_terminal(&self, document: &str) -> Result<usize, String> {
+        let wrong = |e: std::io::Error| format!("cannot run `rondel query` on a terminal: {e}");
+        let (terminal, drawing) = terminal().map_err(wrong)?;
+        let mut command = self.command(&["--progress", "tty", "query"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(drawing).spawn().map_err(wrong)?;
+        // The command holds the other end of the terminal, without which reading does not end.
+        drop(command);
+        let reading = std::thread::spawn(move || {
+            let (mut terminal, mut text, mut buffer) = (terminal, Vec::new(), [0; 1 << 16]);
+            // The kernel reports the end of a terminal as an error.
+            while let Ok(read @ 1..) = terminal.read(&mut buffer) {
+                text.extend_from_slice(&buffer[..read]);
+            }
+            text
+        });
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(document.as_bytes()).map_err(wrong)?;
+        }
+        let status = child.wait().map_err(wrong)?;
+        let drawn = reading.join().map_err(|_| "the reader of the terminal panicked".to_owned())?;
+        match status.success() {
+            true => Ok(drawn.len()),
+            false => Err(format!("`rondel query` failed: {}", String::from_utf8_lossy(&drawn))),
+        }
+    }
+
     pub(crate) fn stop(&self) {
         let _ = self.run(&["engine", "stop"]);
     }
@@ -121,6 +155,18 @@ impl Engine {
         let connection = Connection::open(port, hello["session_token"].as_str().unwrap_or_default())?;
         Ok(Session { child, connection })
     }
+}
+
+/// A new terminal: the end of who looks at it, and the end of who draws.
+fn terminal() -> std::io::Result<(File, OwnedFd)> {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&terminal)?;
+    unlockpt(&terminal)?;
+    let path = ptsname(&terminal, Vec::new())?;
+    let drawing = rustix::fs::open(&path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&drawing, size)?;
+    Ok((File::from(terminal), drawing))
 }
 
 impl Drop for Engine {

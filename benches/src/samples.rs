@@ -76,6 +76,25 @@ impl Row {
         }
     }
 
+    /// A row about shares, where 1 is the whole. The budget is in percent.
+    pub(crate) fn percent(name: &str, budget: f64, mut shares: Vec<f64>) -> Self {
+        shares.sort_by(f64::total_cmp);
+        let at = |hundredth: usize| {
+            let last = shares.len().saturating_sub(1);
+            shares.get((shares.len() * hundredth / 100).min(last)).copied().unwrap_or_default() * 100.0
+        };
+        let (median, high) = (at(50), at(95));
+        let verdict = if median <= budget { "ok" } else { "over" };
+        Self {
+            name: name.into(),
+            budget: format!("{budget:.1} %"),
+            median: format!("{median:.1} %"),
+            high: format!("{high:.1} %"),
+            runs: shares.len(),
+            verdict,
+        }
+    }
+
     /// A row about memory, in bytes.
     pub(crate) fn memory(name: &str, budget: u64, bytes: u64) -> Self {
         let show = |bytes: u64| match bytes {
