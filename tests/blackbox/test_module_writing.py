@@ -120,7 +120,7 @@ def test_an_sdk_generates_code_and_clients(connected, workshop):
     said = json.loads(found["c"]["contents"])
     assert said == {"probe": True, "host": True, "dep": True, "seen": ["probe/notes.txt", "probe/src/main.txt"]}, said
     assert found["g"]["contents"] == "generated"
-    assert found["a"]["contents"] == "/gen/** linguist-generated\n" and found["i"]["contents"] == "/gen\n"
+    assert found["a"]["contents"] == "/gen/** linguist-generated\n" and found["i"]["contents"] == "/gen\n/.env\n"
     assert config_of(connected, probe, client)["clients"] == [{"generator": "../sdk", "directory": "client"}]
     none = Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": RUNTIME})
     write_sdk(workshop / "none", none, "broken-sdk")

@@ -54,10 +54,24 @@ impl Session {
         let optional = optional && module.is_none();
         let reference = module.clone().unwrap_or_else(|| ".".into());
         let request = ModuleRequest { optional, reference, entrypoint };
+        Self::serve(settings, module, vec![request], version).await
+    }
+
+    /// Attaches a client without a module.
+    pub(crate) async fn open_core(settings: &Settings) -> Result<Self> {
+        Self::serve(settings, None, Vec::new(), String::new()).await
+    }
+
+    async fn serve(
+        settings: &Settings,
+        module: Option<String>,
+        modules: Vec<ModuleRequest>,
+        version: String,
+    ) -> Result<Self> {
         let progress = ProgressOutput::new(settings.progress()?);
         let terminal = crate::terminal::terminal(&progress.handle());
         let interactive = settings.interactive(terminal.is_some())?;
-        let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
+        let hello = Hello { version, workdir: workdir()?, modules, interactive, ..Hello::default() };
         let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };
         let attached = settings.attach(hello, callbacks).await?;
         Ok(Self { attached, progress, module, types: Mutex::default() })

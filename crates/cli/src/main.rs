@@ -15,6 +15,8 @@ mod flags;
 mod interrupt;
 mod introspection;
 mod json_output;
+mod license;
+mod module_edit;
 mod near_modules;
 mod output;
 mod program_terminal;
@@ -25,6 +27,7 @@ mod recorder;
 mod settings;
 mod style;
 mod terminal;
+mod tree_update;
 mod usage_error;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use rondel_sdk::Sdk;
 use rondel_version::View;
 use tokio::sync::OnceCell;
 
+use crate::config::module_config::caches_by_default;
 use crate::names::field_name;
 use crate::sdk_contract::{Contract, TYPES};
 use crate::source::module_source::{ModuleSource, SourceRole};
@@ -22,8 +23,6 @@ use crate::typedef::type_def::{CachePolicy, Function, ModuleTypes, ObjectDef};
 pub const FIELD: &str = "_asModule";
 /// The experimental feature that lets the code of a module see the module's own types.
 const SELF_CALLS: &str = "SELF_CALLS";
-/// From this version on results of functions are cached across sessions by default.
-const CACHED_SINCE: View = View::new(0, 19, 4);
 
 /// A loaded module.
 pub struct Module {
@@ -221,7 +220,9 @@ impl Module {
             CachePolicy::Never => ResultLifetime::Never,
             CachePolicy::PerSession => ResultLifetime::Session,
             CachePolicy::Default(seconds) => ResultLifetime::Persistent(seconds),
-            CachePolicy::Unsaid if !disabled.unwrap_or(self.view < CACHED_SINCE) => ResultLifetime::Persistent(None),
+            CachePolicy::Unsaid if !disabled.unwrap_or(!caches_by_default(self.view)) => {
+                ResultLifetime::Persistent(None)
+            }
             CachePolicy::Unsaid => ResultLifetime::Session,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, nearest};
 
 use crate::python::Python;
 use crate::sdk::Sdk;
@@ -29,13 +29,22 @@ pub fn find(name: &str) -> Result<Arc<dyn Sdk>> {
     }
     match base {
         "python" => Ok(Arc::new(Python)),
-        _ if KNOWN.contains(&base) => Err(Fault::user(format!("the SDK `{base}` is not supported yet"))
-            .with_hint(format!("available: {}", BUILTIN.join(", ")))),
-        _ => Err(Fault::user(format!("invalid SDK: \"{name}\"")).with_hint(format!(
-            "built in: {}; anything else is the path of a module that is an SDK",
-            BUILTIN.join(", ")
-        ))),
+        _ if KNOWN.contains(&base) => Err(Fault::user(format!("the SDK `{base}` is not supported yet")).with_hint(
+            format!("available: {}, and SDKs that are modules, by their path or git reference", BUILTIN.join(", ")),
+        )),
+        _ => Err(Fault::user(format!("invalid SDK: \"{name}\"")).with_hint(hint(name))),
     }
+}
+
+/// The hint for an SDK that does not exist: a similar name, and what can be named.
+pub fn hint(name: &str) -> String {
+    let base = name.split_once('@').map_or(name, |(base, _)| base);
+    let near = nearest(base, KNOWN.iter().copied());
+    let near = near.map(|known| format!("did you mean `{known}`? ")).unwrap_or_default();
+    format!(
+        "{near}built in: {}; anything else is the path or git reference of a module that is an SDK",
+        BUILTIN.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -49,6 +58,8 @@ mod tests {
         check("foo-bar", Some("invalid SDK: \"foo-bar\""));
         check("python@v1", Some("the python sdk does not currently support selecting a specific version"));
         check("go", Some("the SDK `go` is not supported yet"));
+        assert!(super::hint("pyton").starts_with("did you mean `python`? built in: python"));
+        assert!(super::hint("foo-bar").starts_with("built in: python;"));
         assert!(super::is_builtin("go") && super::is_builtin("python@v1") && !super::is_builtin("./python"));
     }
 }

@@ -10,8 +10,9 @@ mod builtin;
 pub mod python;
 mod python_names;
 mod python_project;
+mod python_starter;
 mod python_version;
 mod sdk;
 
-pub use builtin::{BUILTIN, find, is_builtin};
-pub use sdk::{Sdk, SdkSource};
+pub use builtin::{BUILTIN, find, hint, is_builtin};
+pub use sdk::{GeneratedFiles, Sdk, SdkSource};

@@ -20,7 +20,8 @@ use rondel_ops::{OpContext, Ops, RegistryImage};
 
 use crate::bindings;
 use crate::python_project::{Install, LockFile, Project, ProjectFiles, local_sources};
-use crate::sdk::{Sdk, SdkSource};
+use crate::python_starter;
+use crate::sdk::{GeneratedFiles, Sdk, SdkSource};
 
 /// The folder of the module's context directory in the runtime.
 const CODE: &str = "/src";
@@ -90,6 +91,26 @@ impl Sdk for Python {
             let doing = || format!("prepare the base image of module `{}`", source.name);
             let base = first_image(ops, cx, &project.base_images).await.map_err(|e| e.context(doing()))?;
             Ok(runtime(&base, &project, source))
+        })
+    }
+
+    fn codegen<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a SdkSource,
+    ) -> BoxFuture<'a, Result<GeneratedFiles>> {
+        Box::pin(async move {
+            let code = source.context.place.path.join_inside(&source.source);
+            let place = TreePath { fs: source.context.place.fs.clone(), path: code };
+            let found = match ops.stat(cx, &place, true).await? {
+                Some(_) => ops.glob(cx, &place, "**/*.py").await?,
+                None => Vec::new(),
+            };
+            // The library that other tools put beside the code is no code of the module.
+            let has_code = found.iter().any(|file| !file.name.starts_with("sdk/") && !file.name.starts_with(".venv/"));
+            let pyproject = read_file(ops, cx, source, &AbsPath::new(&source.source).join("pyproject.toml")).await?;
+            python_starter::files(&source.name, &main_object(&source.name), pyproject, has_code)
         })
     }
 }

@@ -27,6 +27,17 @@ pub struct SdkSource {
     pub schema: Arc<Schema>,
 }
 
+/// Files that an SDK adds to the source of a module. Paths are relative to the folder of the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GeneratedFiles {
+    /// Paths and contents.
+    pub files: Vec<(String, String)>,
+    /// Paths that are marked as generated in `.gitattributes`.
+    pub generated: Vec<String>,
+    /// Paths that are added to `.gitignore`.
+    pub ignored: Vec<String>,
+}
+
 /// An SDK: turns the source of a module into a runtime.
 pub trait Sdk: Send + Sync {
     /// The version of the SDK, which is part of every module's identity.
@@ -42,4 +53,15 @@ pub trait Sdk: Send + Sync {
         cx: &'a OpContext,
         source: &'a SdkSource,
     ) -> BoxFuture<'a, Result<Container>>;
+
+    /// The files to add to the source: generated code, and a starter if there is no code.
+    ///
+    /// # Errors
+    /// When the project's configuration is invalid.
+    fn codegen<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a SdkSource,
+    ) -> BoxFuture<'a, Result<GeneratedFiles>>;
 }

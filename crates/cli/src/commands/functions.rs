@@ -27,6 +27,11 @@ pub(crate) fn module_flag_without_variable() -> Arg {
         .help("The module: a directory or a git reference; default: the module of the working directory")
 }
 
+/// The named module. Default: the one of the working directory.
+pub(crate) fn module_of(settings: &Settings, matches: &ArgMatches) -> String {
+    settings.module(matches).unwrap_or_else(|| ".".to_owned())
+}
+
 /// The flag that asks how the module came to be loaded.
 pub(crate) fn explain_flag() -> Arg {
     Arg::new("explain")

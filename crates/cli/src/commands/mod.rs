@@ -2,15 +2,21 @@
 
 mod cache;
 mod call;
+mod config;
+mod develop;
 mod engine;
 mod engine_status;
 mod functions;
 mod help;
+mod init;
+mod install;
 mod query;
 mod run;
 mod session;
 mod trace;
+mod uninstall;
 mod up;
+mod update;
 mod version;
 
 use std::process::ExitCode;
@@ -28,6 +34,12 @@ pub(crate) fn all() -> Vec<Command> {
         functions::command(),
         query::command(),
         up::command(),
+        init::command(),
+        install::command(),
+        uninstall::command(),
+        update::command(),
+        develop::command(),
+        config::command(),
         run::command(),
         session::command(),
         trace::command(),
@@ -66,6 +78,12 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches, command_line: fn() 
         Some(("query", m)) => block_on(query::run(settings, m)),
         Some(("up", m)) => block_on(up::run(settings, m)),
         Some(("run", m)) => block_on_with_signals(run::run(settings, m)),
+        Some(("init", m)) => block_on(init::run(settings, m)),
+        Some(("install", m)) => block_on(install::run(settings, m)),
+        Some(("uninstall", m)) => block_on(uninstall::run(settings, m)),
+        Some(("update", m)) => block_on(update::run(settings, m)),
+        Some(("develop", m)) => block_on(develop::run(settings, m)),
+        Some(("config", m)) => block_on(config::run(settings, m)),
         Some(("session", m)) => block_on(session::run(settings, m)),
         Some(("trace", m)) => trace::run(settings, m),
         Some(("cache", m)) => block_on(cache::run(settings, m)),

@@ -2,6 +2,7 @@
 
 pub mod dagger_json;
 pub mod dagger_module_toml;
+pub(crate) mod edit_text;
 pub mod module_config;
 pub mod provider_ref;
 mod read_config;

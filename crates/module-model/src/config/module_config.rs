@@ -2,6 +2,7 @@
 //! supported.
 
 use rondel_fault::{Fault, Result};
+use rondel_version::View;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -12,6 +13,12 @@ use crate::names::{is_graphql_name, type_name};
 pub const DAGGER_JSON: &str = "dagger.json";
 /// File name of the configuration format of versions after v0.21.8.
 pub const DAGGER_MODULE_TOML: &str = "dagger-module.toml";
+
+/// Whether modules that were written for the version `view` have the results of their functions
+/// cached across sessions by default.
+pub(crate) fn caches_by_default(view: View) -> bool {
+    view >= View::new(0, 19, 4)
+}
 
 /// A module's configuration. Unknown keys of the file are ignored, as in every version.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,43 +1,34 @@
-//! Edits of a module's `dagger.json`.
+//! Edits of a module's configuration file.
 //!
-//! *Invariants.* An edit changes only what it is asked to change: unknown keys and the order of the
-//! others stay. An edit without effect keeps the text as it was. Dependencies are sorted by name.
+//! *Invariants.* An edit changes only what it is asked to change: unknown keys and the text of the
+//! others stay. An edit without effect keeps the text as it was.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::AbsPath;
+use rondel_version::View;
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::module_config::{ConfigFormat, DAGGER_JSON, ModuleConfig};
-use crate::source::module_source::{Dependency, ModuleSource, SourceKind};
+use crate::config::edit_text::{Keys, SDK};
+use crate::config::module_config::{ModuleConfig, caches_by_default};
+use crate::source::module_source::ModuleSource;
 use crate::source::reference::inside_context;
 
-/// The keys of `dagger.json` that edits change.
-const DEPENDENCIES: &str = "dependencies";
 const CLIENTS: &str = "clients";
-const SDK: &str = "sdk";
 
 impl ModuleSource {
     /// The source with `change` applied to its configuration.
     ///
     /// # Errors
     /// When `change` fails, or the result is not valid.
-    pub fn with_config_edit(&self, change: impl FnOnce(&mut Map<String, Json>) -> Result<()>) -> Result<Self> {
-        if self.config.format != ConfigFormat::Json {
-            let file = self.config.format.file_name();
-            return Err(Fault::user(format!("changing what `{file}` of `{}` says is not supported yet", self.name())));
-        }
-        let unreadable = |e| Fault::bug(format!("a configuration that was read cannot be read again: {e}"));
-        let before: Map<String, Json> = match &*self.config_text {
-            "" => Map::new(),
-            text => serde_json::from_str(text).map_err(unreadable)?,
-        };
+    pub fn with_config_edit(&self, change: impl FnOnce(&mut Keys) -> Result<()>) -> Result<Self> {
+        let format = self.config.format;
+        let before = format.keys(&self.config_text)?;
         let mut after = before.clone();
         change(&mut after)?;
         if after == before && self.config_exists() {
             return Ok(self.clone());
         }
-        let text = serde_json::to_string_pretty(&after).map_err(unreadable)? + "\n";
-        let config = ModuleConfig::parse(&text, DAGGER_JSON)?;
+        let text = format.edited(&self.config_text, &before, &after)?;
+        let config = ModuleConfig::read(format, &text, format.file_name())?;
         Ok(Self { config, config_text: text.into(), ..self.clone() })
     }
 
@@ -63,6 +54,26 @@ impl ModuleSource {
         // Users match on this text; see docs/protocol.md#module-configuration.
         let inside = inside.ok_or_else(|| Fault::user(format!("source subpath \"{path}\" escapes source root")))?;
         self.with_config_edit(|config| set(config, "source", if inside.is_empty() { "." } else { &inside }))
+    }
+
+    /// Sets the engine version. With `was_read`, the configuration was read from a file. Then the
+    /// functions of a module that was written for a version without caching across sessions stay
+    /// without it.
+    ///
+    /// # Errors
+    /// When the configuration becomes invalid.
+    pub fn with_engine_version(&self, version: View, was_read: bool) -> Result<Self> {
+        let now = rondel_version::of_module(&self.config.engine_version).ok();
+        let stays_without = was_read
+            && self.config.disable_default_function_caching.is_none()
+            && caches_by_default(version)
+            && now.is_some_and(|now| !caches_by_default(now));
+        self.with_config_edit(|config| {
+            if stays_without {
+                config.insert("disableDefaultFunctionCaching".into(), Json::Bool(true));
+            }
+            set(config, "engineVersion", &version.to_string())
+        })
     }
 
     /// Adds patterns of included files.
@@ -127,67 +138,6 @@ impl ModuleSource {
         })
     }
 
-    /// Adds dependencies. One with the same name and the same place stays.
-    ///
-    /// # Errors
-    /// When another module has the name, or the module cannot be referred to from here.
-    pub fn with_dependencies(&self, added: &[Self]) -> Result<Self> {
-        let mut all = self.entries();
-        for dependency in added {
-            let name = dependency.name();
-            let source = self.reference_to(dependency)?;
-            match all.iter().find(|entry| entry.name == name) {
-                Some(known) if known.leads_to(self, &source) => continue,
-                // Users match on the first words; see docs/protocol.md#changing-dependencies.
-                Some(known) => {
-                    return Err(Fault::user(format!(
-                        "duplicate dependency name \"{name}\": it is `{}` already, and cannot be `{source}` as well",
-                        known.source
-                    ))
-                    .with_hint("give the new one another name with `withName`"));
-                }
-                None => all.push(DependencyEntry::new(
-                    name,
-                    source,
-                    Dependency::Found(std::sync::Arc::new(dependency.clone())),
-                )),
-            }
-        }
-        self.with_entries(all)
-    }
-
-    /// Removes dependencies by name, or by a path or address that is equal or leads to the same
-    /// place.
-    ///
-    /// # Errors
-    /// When one of them is not a dependency.
-    pub fn without_dependencies(&self, names: &[String]) -> Result<Self> {
-        let mut all = self.entries();
-        for name in names {
-            let before = all.len();
-            all.retain(|entry| entry.name != *name && !entry.leads_to(self, name));
-            if all.len() == before {
-                return Err(self.no_dependency(name, "uninstalled"));
-            }
-        }
-        self.with_entries(all)
-    }
-
-    /// The error that there is no dependency `name`, which was to be `done`.
-    pub fn no_dependency(&self, name: &str, done: &str) -> Fault {
-        // Users match on this text; see docs/protocol.md#changing-dependencies.
-        let fault = Fault::user(format!(
-            "dependency \"{name}\" was requested to be {done}, but it is not found in the dependencies list"
-        ));
-        match self.dependencies.as_slice() {
-            [] => fault.with_hint(format!("module `{}` has no dependencies", self.name())),
-            known => {
-                let known: Vec<_> = known.iter().map(|known| format!("`{}`", known.name())).collect();
-                fault.with_hint(format!("there are {}", known.join(", ")))
-            }
-        }
-    }
-
     /// Adds a client that `generator` generates in `directory`.
     ///
     /// # Errors
@@ -236,100 +186,9 @@ impl ModuleSource {
             Ok(())
         })
     }
-
-    /// The entries of `dagger.json` for dependencies, with the sources that they lead to.
-    fn entries(&self) -> Vec<DependencyEntry> {
-        let texts: Map<String, Json> = serde_json::from_str(&self.config_text).unwrap_or_default();
-        let texts = texts.get(DEPENDENCIES).and_then(Json::as_array).cloned().unwrap_or_default();
-        let listed = self.config.dependencies.iter().zip(&self.dependencies).zip(texts);
-        listed
-            .map(|((config, found), text)| DependencyEntry {
-                name: found.name().to_owned(),
-                source: config.source.clone(),
-                text: match text {
-                    Json::Object(object) => object,
-                    _ => dependency_json(found.name(), &config.source),
-                },
-                found: found.clone(),
-            })
-            .collect()
-    }
-
-    fn with_entries(&self, mut entries: Vec<DependencyEntry>) -> Result<Self> {
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let texts: Vec<Json> = entries.iter().map(|entry| Json::Object(entry.text.clone())).collect();
-        let changed = self.with_config_edit(|config| {
-            match texts.is_empty() {
-                true => config.shift_remove(DEPENDENCIES),
-                false => config.insert(DEPENDENCIES.into(), Json::Array(texts)),
-            };
-            Ok(())
-        })?;
-        Ok(Self { dependencies: entries.into_iter().map(|entry| entry.found).collect(), ..changed })
-    }
-
-    /// Whether both are in one repository at one commit.
-    fn is_in_repository_of(&self, other: &Self) -> bool {
-        let place = |source: &Self| source.git.as_ref().map(|git| (git.url.clone(), git.commit.clone()));
-        place(self).is_some() && place(self) == place(other)
-    }
-
-    /// The reference to `other` from the `dagger.json` of this source.
-    fn reference_to(&self, other: &Self) -> Result<String> {
-        if let (false, Some(git)) = (self.is_in_repository_of(other), &other.git) {
-            return Ok(git.reference(&other.root));
-        }
-        if self.kind != other.kind {
-            return Err(Fault::user(format!(
-                "{} cannot depend on {}: one is on a host, the other is not",
-                self.describe(),
-                other.describe()
-            )));
-        }
-        if self.kind == SourceKind::Local && self.host != other.host {
-            // Users match on this text; see docs/protocol.md#module-configuration.
-            return Err(Fault::user(format!(
-                "local module dependency context directory \"{}\" is not in parent context directory \"{}\"",
-                other.host, self.host
-            ))
-            .with_hint(
-                "a context directory is the nearest folder above with a `.git`; without one, the module's own",
-            ));
-        }
-        Ok(relative(&self.root, &other.root))
-    }
 }
 
-/// A dependency in `dagger.json` with its source.
-struct DependencyEntry {
-    name: String,
-    source: String,
-    text: Map<String, Json>,
-    found: Dependency,
-}
-
-impl DependencyEntry {
-    fn new(name: &str, source: String, found: Dependency) -> Self {
-        Self { name: name.to_owned(), text: dependency_json(name, &source), source, found }
-    }
-
-    /// Whether `reference`, seen from `from`, leads to the same place.
-    fn leads_to(&self, from: &ModuleSource, reference: &str) -> bool {
-        let place = |text: &str| match text.strip_prefix('/') {
-            Some(_) => Some(AbsPath::new(text).to_string()),
-            None => {
-                inside_context(&from.root, text).map(|inside| AbsPath::new(&from.host).join_inside(&inside).to_string())
-            }
-        };
-        self.source == reference || place(&self.source).is_some_and(|mine| place(reference) == Some(mine))
-    }
-}
-
-fn dependency_json(name: &str, source: &str) -> Map<String, Json> {
-    Map::from_iter([("name".to_owned(), json!(name)), ("source".to_owned(), json!(source))])
-}
-
-fn set(config: &mut Map<String, Json>, key: &str, value: &str) -> Result<()> {
+fn set(config: &mut Keys, key: &str, value: &str) -> Result<()> {
     config.insert(key.to_owned(), json!(value));
     Ok(())
 }
@@ -338,24 +197,15 @@ fn same_folder(one: &str, other: &str) -> bool {
     inside_context("", one).is_some_and(|one| inside_context("", other) == Some(one))
 }
 
-/// The relative path from the folder `from` to the folder `to`, both relative to one context
-/// directory.
-fn relative(from: &str, to: &str) -> String {
-    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-    let (from, to) = (parts(from), parts(to));
-    let shared = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
-    let up = std::iter::repeat_n("..".to_owned(), from.len() - shared);
-    let way: Vec<_> = up.chain(to[shared..].iter().cloned()).collect();
-    if way.is_empty() { ".".to_owned() } else { way.join("/") }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
+pub(super) mod tests {
+    use rondel_model::AbsPath;
 
     use super::*;
+    use crate::config::module_config::ConfigFormat;
+    use crate::source::module_source::SourceKind;
 
-    fn source(root: &str, text: &str) -> ModuleSource {
+    pub(in crate::source) fn source(root: &str, text: &str) -> ModuleSource {
         let config =
             if text.is_empty() { ModuleConfig::default() } else { ModuleConfig::parse(text, "x").expect("parses") };
         ModuleSource {
@@ -375,11 +225,11 @@ mod tests {
         }
     }
 
-    fn named(root: &str, name: &str) -> ModuleSource {
+    pub(in crate::source) fn named(root: &str, name: &str) -> ModuleSource {
         source(root, &format!(r#"{{"name": "{name}", "engineVersion": "v0.21.8"}}"#))
     }
 
-    fn json_of(source: &ModuleSource) -> Json {
+    pub(in crate::source) fn json_of(source: &ModuleSource) -> Json {
         serde_json::from_str(&source.config_text).expect("is JSON")
     }
 
@@ -418,47 +268,6 @@ mod tests {
     }
 
     #[test]
-    fn dependencies() {
-        let it = named("app", "app");
-        let with = it.with_dependencies(&[named("lib/z", "z"), named("app/in", "b")]).expect("works");
-        let want = json!([{"name": "b", "source": "in"}, {"name": "z", "source": "../lib/z"}]);
-        assert_eq!(json_of(&with)["dependencies"], want);
-        assert_eq!(with.dependencies.iter().map(|d| d.name()).collect::<Vec<_>>(), ["b", "z"]);
-        let again = with.with_dependencies(&[named("lib/z", "z")]).expect("works");
-        assert_eq!(again.config_text, with.config_text);
-        let fault = |result: Result<ModuleSource>| result.expect_err("is refused").to_string();
-        let twice = fault(with.with_dependencies(&[named("elsewhere", "z")]));
-        assert!(twice.starts_with("duplicate dependency name \"z\""), "{twice}");
-        for gone in ["z", "../lib/z", "../lib/./z/", "/repository/lib/z"] {
-            let without = with.without_dependencies(&[gone.into()]).expect(gone);
-            assert_eq!(without.dependencies.len(), 1, "{gone}");
-        }
-        let none = fault(with.without_dependencies(&["y".into()]));
-        assert_eq!(
-            none,
-            "dependency \"y\" was requested to be uninstalled, but it is not found in the dependencies list"
-        );
-        let mut far = named("x", "x");
-        far.host = "/outside".into();
-        let far = fault(it.with_dependencies(&[far]));
-        assert_eq!(
-            far,
-            "local module dependency context directory \"/outside\" is not in parent context directory \"/repository\""
-        );
-    }
-
-    #[test]
-    fn what_a_dependency_says_besides_stays() {
-        let mut it =
-            source("", r#"{"name": "a", "dependencies": [{"name": "n", "source": "./d", "ignoreChecks": ["x"]}]}"#);
-        let renamed = ModuleSource { renamed: Some("n".into()), ..named("d", "d") };
-        it.dependencies = vec![Dependency::Found(Arc::new(renamed))];
-        let with = it.with_dependencies(&[named("c", "c")]).expect("works");
-        let want = json!([{"name": "c", "source": "c"}, {"name": "n", "source": "./d", "ignoreChecks": ["x"]}]);
-        assert_eq!(json_of(&with)["dependencies"], want);
-    }
-
-    #[test]
     fn clients() {
         let it = named("", "a");
         let with = it.with_client("../gen", "./client/").expect("works");
@@ -470,13 +279,38 @@ mod tests {
     }
 
     #[test]
-    fn paths() {
-        let check = |from: &str, to: &str, want: &str| assert_eq!(relative(from, to), want);
-        check("a", "b", "../b");
-        check("", "b/c", "b/c");
-        check("a/b", "a", "..");
-        check("a", "a", ".");
+    fn a_source_stays_inside() {
         let escapes = named("", "a").with_source("../..").map_err(|e| e.to_string()).err();
         assert_eq!(escapes.as_deref(), Some("source subpath \"../..\" escapes source root"));
+    }
+
+    #[test]
+    fn an_older_module_stays_without_caching() {
+        let check = |text: &str, was_read: bool, want: Json| {
+            let to = |it: ModuleSource| it.with_engine_version(View::new(0, 21, 8), was_read).expect("works");
+            assert_eq!(json_of(&to(source("", text)))["disableDefaultFunctionCaching"], want, "{text}");
+        };
+        check(r#"{"name": "a", "engineVersion": "v0.19.3"}"#, true, json!(true));
+        check(r#"{"name": "a"}"#, true, json!(true));
+        check(r#"{"name": "a"}"#, false, Json::Null);
+        check(r#"{"name": "a", "engineVersion": "v0.19.4"}"#, true, Json::Null);
+        check(
+            r#"{"name": "a", "engineVersion": "v0.19.3", "disableDefaultFunctionCaching": false}"#,
+            true,
+            json!(false),
+        );
+    }
+
+    #[test]
+    fn the_other_format_is_edited_too() {
+        let text = "name = \"a\" # mine\n\n[runtime]\nsource = \"python\"\n";
+        let it = source("", "");
+        let config = ModuleConfig::read(ConfigFormat::Toml, text, "x").expect("parses");
+        let it = ModuleSource { config, config_text: text.into(), ..it };
+        let with = it.with_features(&["SELF_CALLS".into()], true).expect("works");
+        let want = "name = \"a\" # mine\n\n[runtime]\nsource = \"python\"\nexperimental = { SELF_CALLS = true }\n";
+        assert_eq!(&*with.config_text, want);
+        let without = with.with_sdk("").expect("works");
+        assert_eq!(&*without.config_text, "name = \"a\" # mine\n");
     }
 }

@@ -140,6 +140,18 @@ impl<'a> ReferenceParts<'a> {
     }
 }
 
+/// A reference without its version, and the version. The reference may be the name of a dependency.
+pub fn split_version(reference: &str) -> (&str, Option<&str>) {
+    match ReferenceParts::of(reference).version {
+        Some(version) => (&reference[..reference.len() - version.len() - 1], Some(version)),
+        None if reference.contains(['/', ':']) => (reference, None),
+        None => match reference.rsplit_once('@') {
+            Some((name, version)) if !name.is_empty() && !version.is_empty() => (name, Some(version)),
+            _ => (reference, None),
+        },
+    }
+}
+
 /// Scheme, user and host of a reference, as they are written.
 pub fn server(reference: &str) -> &str {
     ReferenceParts::of(reference).server
@@ -167,6 +179,18 @@ mod tests {
         let guessed = [("http://h/a", "b/c"), ("http://h/a/b", "c"), ("http://h/a/b/c", "")];
         check("http://h/a/b/c@1.0", &guessed, Some("1.0"));
         check("https://h", &[], None);
+    }
+
+    #[test]
+    fn versions_of_references_and_names() {
+        let check = |text: &str, want: (&str, Option<&str>)| assert_eq!(split_version(text), want);
+        check("dep", ("dep", None));
+        check("dep@v1", ("dep", Some("v1")));
+        check("github.com/a/b/c@v1", ("github.com/a/b/c", Some("v1")));
+        check("git@github.com:a/b", ("git@github.com:a/b", None));
+        check("git@github.com:a/b@v1", ("git@github.com:a/b", Some("v1")));
+        check("https://me@h/r.git", ("https://me@h/r.git", None));
+        check("https://h/r.git@sub/v1", ("https://h/r.git", Some("sub/v1")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod dependency;
 mod edit_config;
+mod edit_dependencies;
 pub mod git_origin;
 pub mod module_source;
 pub mod provider_location;

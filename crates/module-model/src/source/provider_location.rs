@@ -18,12 +18,11 @@ pub fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
         return Fault::user(format!("the {word} `{sdk}` of module `{module}` is no folder with a module"))
             .with_hint(format!("it has a `{DAGGER_JSON}` or a `{}` of its own", DAGGER_MODULE_TOML));
     }
-    let built_in = rondel_sdk::BUILTIN.join(", ");
     // Users match on the first words; see docs/protocol.md#functions-of-an-sdk.
     Fault::user(format!(
         "invalid SDK: \"{sdk}\" of module `{module}` is neither built in nor a folder with a `{DAGGER_JSON}`"
     ))
-    .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{DAGGER_JSON}`"))
+    .with_hint(format!("{}; a path is relative to the folder of the module's `{DAGGER_JSON}`", rondel_sdk::hint(sdk)))
 }
 
 /// Whether a reference is a remote address, in a place where folders cannot be checked.

@@ -1,12 +1,16 @@
 //! `ModuleSource.with…`: sources with a changed configuration.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
+use rondel_model::op::TreePath;
+use rondel_module_model::source::git_origin::split_version;
 use rondel_module_model::source::module_source::ModuleSource;
 use rondel_module_model::source::reference::{ReferenceKind, classify};
 use rondel_query::{Node, Outcome};
+use rondel_session::client::ops_and_context;
 use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
 use rondel_version::ENGINE;
@@ -15,6 +19,7 @@ use super::objects::source_object;
 use crate::load::modules::Modules;
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
+use crate::source::resolve_source::SourceRequest;
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     pure(surface);
@@ -30,7 +35,6 @@ fn pure(surface: &mut Surface) {
         });
     };
     change("withName", |it, args| it.with_name(&args.str("name")?));
-    change("withEngineVersion", |it, args| with_version(it, &args.str("version")?));
     change("withoutDependencies", |it, args| it.without_dependencies(&args.strings("dependencies")?));
     change("withClient", |it, args| it.with_client(&args.str("generator")?, &args.str("outputDir")?));
     change("withoutClient", |it, args| it.without_client(&args.str("path")?));
@@ -60,6 +64,10 @@ fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
     change("withSourceSubpath", |it, args| it.with_source(&args.str("path")?));
     change("withIncludes", |it, args| it.with_includes(&args.strings("patterns")?));
     change("withSDK", |it, args| it.with_sdk(&args.str("source")?));
+    surface.field("ModuleSource", "withEngineVersion", |cx: ResolverContext, node: Node, args: Args| async move {
+        let changed = with_version(&cx, node.get::<ModuleSource>()?, &args.str("version")?).await?;
+        Ok(source_object(&Arc::new(changed)))
+    });
     let modules = modules.clone();
     surface.field("ModuleSource", "withUpdateDependencies", move |cx: ResolverContext, node: Node, args: Args| {
         let modules = modules.clone();
@@ -84,15 +92,17 @@ async fn with_files(modules: &Modules, cx: &ResolverContext, source: ModuleSourc
 }
 
 /// Sets the engine version. `latest` becomes the version of this engine.
-fn with_version(source: &ModuleSource, version: &str) -> Result<ModuleSource> {
+async fn with_version(cx: &ResolverContext, source: &ModuleSource, version: &str) -> Result<ModuleSource> {
     let version = match version {
-        "latest" => ENGINE.to_string(),
-        version => rondel_version::of_module(version).map_err(|e| Fault::user(e.to_string()))?.to_string(),
+        "latest" => ENGINE,
+        version => rondel_version::of_module(version).map_err(|e| Fault::user(e.to_string()))?,
     };
-    source.with_config_edit(|config| {
-        config.insert("engineVersion".into(), version.into());
-        Ok(())
-    })
+    // A new configuration is not among the files of the source.
+    let (ops, op_cx) = ops_and_context(cx);
+    let path = source.root_path().join(source.config.format.file_name());
+    let file = TreePath { path, ..source.context().place };
+    let was_read = source.config_exists() && ops.stat(&op_cx, &file, true).await?.is_some();
+    source.with_engine_version(version, was_read)
 }
 
 fn features(args: &Args) -> Result<Vec<String>> {
@@ -112,47 +122,49 @@ async fn with_updates(
     source: &ModuleSource,
     names: &[String],
 ) -> Result<ModuleSource> {
-    let listed = || source.config.dependencies.iter().zip(&source.dependencies);
-    let mut updated = source.clone();
+    let mut wanted: HashMap<usize, Option<&str>> = HashMap::new();
     for name in names {
-        let (wanted, _) = name.split_once('@').unwrap_or((name, ""));
-        let known = listed().find(|(config, found)| {
-            found.name() == wanted || config.source == *name || config.source.split('@').next() == Some(wanted)
-        });
-        match known {
-            None => return Err(source.no_dependency(name, "updated")),
-            Some((config, _)) if classify(&config.source, &config.pin) == ReferenceKind::Local => {
-                // Users match on this text; see docs/protocol.md#changing-dependencies.
-                return Err(Fault::user("updating local dependencies is not supported")
-                    .with_hint(format!("`{name}` is read from its folder each time it is used")));
-            }
-            Some(_) => {}
+        let found = source.find_dependency(name);
+        let (at, version) = found.ok_or_else(|| source.no_dependency(name, "updated"))?;
+        if is_local(source, at) {
+            // Users match on this text; see docs/protocol.md#changing-dependencies.
+            return Err(Fault::user("updating local dependencies is not supported")
+                .with_hint(format!("`{name}` is read from its folder each time it is used")));
         }
+        wanted.insert(at, version);
     }
-    for (config, found) in listed() {
-        if classify(&config.source, &config.pin) == ReferenceKind::Local {
+    let mut updated = source.clone();
+    for (at, (config, found)) in source.config.dependencies.iter().zip(&source.dependencies).enumerate() {
+        if is_local(source, at) || !(names.is_empty() || wanted.contains_key(&at)) {
             continue;
         }
-        let place = config.source.split('@').next().unwrap_or_default();
-        let asked = names.iter().find(|name| {
-            let wanted = name.split('@').next();
-            wanted == Some(found.name()) || wanted == Some(place)
-        });
-        let reference = match asked {
-            None if !names.is_empty() => continue,
-            Some(name) if name.contains('@') => format!("{place}@{}", name.rsplit('@').next().unwrap_or_default()),
-            _ => config.source.clone(),
+        let reference = match wanted.get(&at).copied().flatten() {
+            Some(version) => format!("{}@{version}", split_version(&config.source).0),
+            None => config.source.clone(),
         };
         let egress = Some(Referrer::of_module(client(&cx.caller), source).egress(&reference));
-        let lookup = ResolveOptions { egress, ..ResolveOptions::default() };
-        let mut newer = modules.sources.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
+        let options = ResolveOptions { egress, ..ResolveOptions::default() };
+        let request = SourceRequest::of(String::new());
+        let newer = modules.sources.in_repository(&cx.caller, &reference, options, request).await;
+        let doing = || format!("update the dependency `{}`", found.name());
+        let mut newer = newer.map_err(|e| e.context(doing()).fault())?.as_ref().clone();
         // Keeps the name that the dependent gives it. An unresolved dependency has no name of its
         // own.
         let own = found.found().map(|source| source.name().to_owned());
         newer.renamed = own.or_else(|| Some(config.name.clone()).filter(|name| !name.is_empty()));
-        updated = updated.without_dependencies(&[found.name().to_owned()])?.with_dependencies(&[newer])?;
+        updated = updated.with_dependencies(&[newer])?;
     }
     Ok(updated)
+}
+
+/// Whether the dependency at an index is a folder beside the module.
+fn is_local(source: &ModuleSource, at: usize) -> bool {
+    let config = &source.config.dependencies[at];
+    match classify(&config.source, &config.pin) {
+        ReferenceKind::Local => true,
+        ReferenceKind::Git => false,
+        ReferenceKind::Either => source.dependencies[at].found().is_some_and(|found| found.kind == source.kind),
+    }
 }
 
 /// What code generation changes in the context directory.

@@ -13,14 +13,18 @@ use rondel_module_model::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
 use rondel_module_model::source::module_source::ModuleSource;
 use rondel_module_model::source::reference::inside_context;
 use rondel_query::{Node, Outcome};
-use rondel_session::ResolverContext;
 use rondel_session::client::ops_and_context;
+use rondel_session::{ResolverContext, client};
 
 use crate::content::snapshot_object;
-use crate::load::modules::Modules;
+use crate::load::modules::{Modules, builtin_sdk};
 use crate::module::acting_as::acting_as;
 use crate::module::introspection::client_introspection;
+use crate::sdk::runtime::sdk_source;
 use crate::sdk::sdk_module::{self, SdkArguments};
+
+/// The file with a user's own defaults, which belongs to no repository.
+const ENV_FILE: &str = ".env";
 
 /// The result of an SDK's `codegen`.
 #[derive(Clone)]
@@ -65,10 +69,52 @@ async fn with_code(
     source: &Arc<ModuleSource>,
     all: Node,
 ) -> Result<Node> {
-    let module = Arc::new(modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?);
-    let Provider::Module(sdk) = &module.provider else { return Ok(all) };
-    if !sdk.has(CODEGEN) {
+    let (all, generated, ignored) = match source.config.entrypoint.is_none() && source.sdk.is_none() {
+        true => with_builtin_code(cx, source, all).await?,
+        false => match with_code_of_module(cx, modules, source, &all).await? {
+            Some(found) => found,
+            None => return Ok(all),
+        },
+    };
+    let attributes = generated.iter().map(|path| (path.clone(), format!("/{path} linguist-generated")));
+    let all = with_lines(cx, source, all, ".gitattributes", attributes.collect()).await?;
+    if !source.config.generates_ignores() {
         return Ok(all);
+    }
+    let ignored = ignored.iter().map(|path| (path.clone(), format!("/{path}")));
+    with_lines(cx, source, all, ".gitignore", ignored.collect()).await
+}
+
+/// A directory with generated code, the paths that are generated, and those that are ignored.
+type WithCode = (Node, Vec<String>, Vec<String>);
+
+/// `all` with the code of a built-in SDK. It depends on no other module, so none is loaded.
+async fn with_builtin_code(cx: &ResolverContext, source: &Arc<ModuleSource>, all: Node) -> Result<WithCode> {
+    source.config.check_name()?;
+    source.config.check_supported()?;
+    let sdk = builtin_sdk(&source.config)?;
+    let me = client(&cx.caller);
+    let given = sdk_source(source, source.view()?, &me.services.registry, &[]);
+    let (ops, op_cx) = ops_and_context(cx);
+    let code = sdk.codegen(&ops, &op_cx, &given).await?;
+    let mut all = all;
+    for (path, contents) in &code.files {
+        all = with_file(cx, &all, &in_source(source, path), contents).await?;
+    }
+    Ok((all, code.generated, code.ignored))
+}
+
+/// `all` with the code of an SDK that is a module. `None` if the SDK generates no code.
+async fn with_code_of_module(
+    cx: &ResolverContext,
+    modules: &Arc<Modules>,
+    source: &Arc<ModuleSource>,
+    all: &Node,
+) -> Result<Option<WithCode>> {
+    let module = Arc::new(modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?);
+    let Provider::Module(sdk) = &module.provider else { return Ok(None) };
+    if !sdk.has(CODEGEN) {
+        return Ok(None);
     }
     let caller = acting_as(&cx.caller, &module);
     let seen = match module.wants_itself() {
@@ -78,14 +124,16 @@ async fn with_code(
     let node = sdk_module::call(sdk, &cx.evaluator, &caller, &seen, CODEGEN, SdkArguments::default()).await?;
     let code = node.value.get::<GeneratedCode>().ok_or_else(|| wrong(sdk, CODEGEN, "`GeneratedCode!`", &node))?;
     let doing = |e: Fault| e.context(format!("evaluate what `{CODEGEN}` of the SDK `{}` gave", sdk.name));
-    let mut all = merged(cx, &all, &code.code).await.map_err(doing)?;
-    if source.config.generates_ignores() {
-        let attributes = code.generated.iter().map(|path| format!("/{path} linguist-generated"));
-        all = with_lines(cx, source, all, ".gitattributes", attributes.collect()).await?;
-        let ignored = code.ignored.iter().map(|path| format!("/{path}"));
-        all = with_lines(cx, source, all, ".gitignore", ignored.collect()).await?;
+    let all = merged(cx, all, &code.code).await.map_err(doing)?;
+    Ok(Some((all, code.generated.clone(), with_env_file(code.ignored.clone()))))
+}
+
+/// `ignored` with the file of a user's own defaults, if there are other ignored paths.
+fn with_env_file(mut ignored: Vec<String>) -> Vec<String> {
+    if !ignored.is_empty() && !ignored.iter().any(|path| path == ENV_FILE) {
+        ignored.push(ENV_FILE.to_owned());
     }
-    Ok(all)
+    ignored
 }
 
 /// `all` with one generated client of the module.
@@ -157,28 +205,29 @@ async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
     step(cx, all, "withDirectory", vec![("path", text("/")), ("source", Literal::Call(call))]).await
 }
 
-/// `directory` with `lines` appended to the file `name` of the module's source, except lines that
-/// the file already has.
+/// `directory` with lines appended to the file `name` of the module's source: for each path its
+/// line, unless the path occurs in the file.
 async fn with_lines(
     cx: &ResolverContext,
     source: &ModuleSource,
     directory: Node,
     name: &str,
-    lines: Vec<String>,
+    lines: Vec<(String, String)>,
 ) -> Result<Node> {
     if lines.is_empty() {
         return Ok(directory);
     }
-    let folder = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
+    let path = in_source(source, name);
     let (ops, op_cx) = ops_and_context(cx);
     let place = directory.get::<Directory>()?.place.clone();
-    let file = TreePath { fs: place.fs, path: place.path.join_inside(&folder).join(name) };
+    let file = TreePath { fs: place.fs, path: place.path.join_inside(&path) };
     let mut content = match ops.stat(&op_cx, &file, true).await? {
         Some(_) => String::from_utf8_lossy(&ops.read(&op_cx, &file).await?).into_owned(),
         None => String::new(),
     };
-    for line in lines {
-        if content.lines().any(|known| known == line) {
+    let before = content.clone();
+    for (path, line) in lines {
+        if before.contains(&path) {
             continue;
         }
         if !content.is_empty() && !content.ends_with('\n') {
@@ -187,8 +236,17 @@ async fn with_lines(
         content.push_str(&line);
         content.push('\n');
     }
-    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    step(cx, &directory, "withNewFile", vec![("path", text(&path)), ("contents", text(&content))]).await
+    if content == before { Ok(directory) } else { with_file(cx, &directory, &path, &content).await }
+}
+
+/// A path in the folder of the code, relative to the context directory.
+fn in_source(source: &ModuleSource, path: &str) -> String {
+    let folder = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
+    if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
+}
+
+async fn with_file(cx: &ResolverContext, directory: &Node, path: &str, contents: &str) -> Result<Node> {
+    step(cx, directory, "withNewFile", vec![("path", text(path)), ("contents", text(contents))]).await
 }
 
 async fn step(cx: &ResolverContext, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {

@@ -9,7 +9,7 @@ use rondel_fault::{Fault, Kind, Result};
 use rondel_gql::types::Schema;
 use rondel_model::Value;
 use rondel_model::op::TreePath;
-use rondel_module_model::config::module_config::DAGGER_JSON;
+use rondel_module_model::config::module_config::{DAGGER_JSON, ModuleConfig};
 use rondel_module_model::loaded_module::{Module, Provider};
 use rondel_module_model::name_conflicts;
 use rondel_module_model::names::type_name;
@@ -19,6 +19,7 @@ use rondel_module_model::typedef::type_def::{ModuleTypes, ObjectDef};
 use rondel_ports::index::Table;
 use rondel_ports::outcome::outcome;
 use rondel_query::Node;
+use rondel_sdk::Sdk;
 use rondel_session::{Caller, Client, Evaluator, client};
 use tokio::sync::OnceCell;
 
@@ -244,14 +245,7 @@ impl Modules {
             return self.entrypoint(evaluator, caller, source).await;
         }
         let Some(config) = &source.config.sdk else { return Ok(Provider::None) };
-        let Some(sdk) = &source.sdk else {
-            let sdk = rondel_sdk::find(&config.source)?;
-            if let Some(key) = config.config.iter().flat_map(|config| config.keys()).next() {
-                return Err(Fault::user(format!("the SDK `{}` knows no configuration key `{key}`", config.source))
-                    .with_hint("remove `sdk.config` from `dagger.json`"));
-            }
-            return Ok(Provider::Builtin(sdk));
-        };
+        let Some(sdk) = &source.sdk else { return builtin_sdk(&source.config).map(Provider::Builtin) };
         let doing = |e: Fault| e.context(format!("load the SDK `{}`", config.source));
         if !sdk.config.has_functions() {
             let fault = Fault::user(format!("the module `{}` has no functions: it has no SDK itself", sdk.name()));
@@ -401,6 +395,20 @@ impl Modules {
             .with_hint("ask for the object again"));
         }
         Ok(module)
+    }
+}
+
+/// The built-in SDK of a module.
+///
+/// # Errors
+/// When there is none of that name, or it does not accept its configuration.
+pub(crate) fn builtin_sdk(config: &ModuleConfig) -> Result<Arc<dyn Sdk>> {
+    let config = config.sdk.as_ref().ok_or_else(|| Fault::bug("a module without an SDK has no built-in one"))?;
+    let sdk = rondel_sdk::find(&config.source)?;
+    match config.config.iter().flat_map(|config| config.keys()).next() {
+        None => Ok(sdk),
+        Some(key) => Err(Fault::user(format!("the SDK `{}` knows no configuration key `{key}`", config.source))
+            .with_hint("remove `sdk.config` from `dagger.json`")),
     }
 }
 

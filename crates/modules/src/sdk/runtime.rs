@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::Container;
 use rondel_module_model::loaded_module::{Module, Provider};
+use rondel_module_model::source::module_source::ModuleSource;
 use rondel_module_model::source::reference::inside_context;
 use rondel_schema::Registry;
 use rondel_session::{Caller, Evaluator, client};
+use rondel_version::View;
 
 use crate::caller::internal;
 use crate::module::acting_as::acting_as;
@@ -26,7 +28,12 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             let me = client(caller);
             let mut cx = me.op_cx.clone();
             cx.events = caller.events.clone();
-            sdk.runtime(&me.services.ops, &cx, &source_of(module, &me.services.registry)).await
+            sdk.runtime(
+                &me.services.ops,
+                &cx,
+                &sdk_source(&module.source, module.view, &me.services.registry, &module.dependencies),
+            )
+            .await
         }
         Provider::Entrypoint(entrypoint) => Err(Fault::user(format!(
             "module `{}` has no runtime: its functions are served by the entrypoint `{}`",
@@ -46,15 +53,20 @@ pub fn runtime_provider(module: &Module) -> String {
     format!("{function}the SDK `{}`", module.sdk_name())
 }
 
-fn source_of(module: &Arc<Module>, registry: &Registry) -> rondel_sdk::SdkSource {
-    let source = &module.source;
-    let (core, schema) = schemas_for_code(registry, module.view, &module.dependencies);
+/// A module's source as its SDK gets it, with the API in `view` and the types of `dependencies`.
+pub(crate) fn sdk_source(
+    source: &ModuleSource,
+    view: View,
+    registry: &Registry,
+    dependencies: &[Arc<Module>],
+) -> rondel_sdk::SdkSource {
+    let (core, schema) = schemas_for_code(registry, view, dependencies);
     rondel_sdk::SdkSource {
         name: source.config.name.clone(),
         context: source.context(),
         root: source.root.clone(),
         source: inside_context(&source.root, source.config.source_subpath()).unwrap_or_default(),
-        view: module.view,
+        view,
         core,
         schema,
     }

@@ -17,7 +17,7 @@ use rondel_session::{Caller, Client, client};
 
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
-use crate::source::resolve_source::{SourceRequest, SourceResolver};
+use crate::source::resolve_source::{SourceRequest, SourceResolver, empty_context};
 
 impl SourceResolver {
     /// `source` with the files that its configuration selects, and the files `more`, relative to
@@ -39,6 +39,9 @@ impl SourceResolver {
         let (include, mut exclude) = context_patterns(&source.root, &config)?;
         let doing = || format!("load the files of module `{}`", source.name());
         let snapshot = match source.kind {
+            SourceKind::Local if ops.ports().host.real(host_directory(me, source)?).is_err() => {
+                ops.tree(&me.op_cx, &empty_context(&source.root)).await
+            }
             SourceKind::Local => {
                 exclude.push(".git".into());
                 let filter = Filter { include, exclude, gitignore: true };

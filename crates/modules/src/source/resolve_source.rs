@@ -493,9 +493,10 @@ fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
     String::from_utf8(bytes)
         .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
 }
+
 /// The context directory of a source without a configuration: the empty folder `root`. No file
 /// belongs to such a source.
-fn empty_context(root: &str) -> Fs {
+pub(crate) fn empty_context(root: &str) -> Fs {
     let path = AbsPath::new(root);
     match path.is_root() {
         true => Fs::scratch(),
