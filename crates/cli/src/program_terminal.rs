@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rondel_fault::{Attempt as _, Result};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{isatty, tcgetwinsize, tcsetwinsize};
+use rustix::termios::{OptionalActions, OutputModes, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -77,6 +77,10 @@ fn open_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     rustix::pty::grantpt(&ours)?;
     rustix::pty::unlockpt(&ours)?;
     let programs = rustix::pty::ioctl_tiocgptpeer(&ours, flags)?;
+    // Our own terminal turns line ends into what it needs.
+    let mut modes = tcgetattr(&programs)?;
+    modes.output_modes.remove(OutputModes::OPOST);
+    tcsetattr(&programs, OptionalActions::Now, &modes)?;
     copy_size(&ours);
     Ok((ours, programs))
 }
