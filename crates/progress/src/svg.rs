@@ -20,7 +20,7 @@ const MARGIN: f64 = 16.0;
 const LAST_MICROS: u64 = 6_000_000;
 
 /// The time between two frames of a recorded run, in microseconds.
-const STEP_MICROS: u64 = 200_000;
+const STEP_MICROS: u64 = 500_000;
 
 /// The picture of a recorded run on a terminal of `width` columns and `height` rows. `before` is
 /// shown above it, such as the command, and `after` below the last frame, such as its result.
