@@ -144,7 +144,10 @@ impl Report<'_> {
         let style = self.options.style;
         if exec.output.omitted_lines > 0 {
             let lines = if exec.output.omitted_lines == 1 { "line" } else { "lines" };
-            self.lines.push(style.dim(&format!("    … {} more {lines} before", exec.output.omitted_lines)));
+            self.lines.push(style.dim(&format!(
+                "    … {} more {lines} before; all of it: rondel trace logs",
+                exec.output.omitted_lines
+            )));
         }
         for text in clean_lines(&exec.output.text, style.colour) {
             self.lines.push(format!("    {} {text}", style.dim("|")).trim_end().to_owned());
@@ -332,7 +335,7 @@ mod tests {
         let hint = "exit code 137 is that of a process that SIGKILL ended";
         let want = [
             "✘ exec make all failed",
-            "    … 262 more lines before",
+            "    … 262 more lines before; all of it: rondel trace logs",
             "    | ab",
             "    |",
             "    | 20%",
