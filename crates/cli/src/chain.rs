@@ -57,9 +57,10 @@ impl Session {
         Self::serve(settings, module, vec![request], version).await
     }
 
-    /// Attaches a client without a module.
+    /// Attaches a client without a module, for a command that changes files of a module. Like that
+    /// of a listing, its progress is shown only if something fails or takes long.
     pub(crate) async fn open_core(settings: &Settings) -> Result<Self> {
-        Self::serve(settings, None, Vec::new(), String::new()).await
+        Self::serve(&settings.for_listing(false), None, Vec::new(), String::new()).await
     }
 
     async fn serve(

@@ -115,7 +115,7 @@ impl Settings {
         self.verbosity
     }
 
-    /// Returns a copy for a command that lists something. Its progress is shown only if something
+    /// Returns a copy for a command that lists something or changes files. Its progress is shown only if something
     /// fails or takes long. With `json`, nothing but the list and an error is printed, unless
     /// `--progress` asks for more.
     pub(crate) fn for_listing(&self, json: bool) -> Self {
