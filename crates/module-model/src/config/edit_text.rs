@@ -249,9 +249,9 @@ fn edit_list(known: &mut Item, before: &[Json], after: &[Json]) -> Result<bool> 
         tables.remove(first);
     }
     let mut rest = rest.into_iter();
-    for at in first..after.len() {
-        let next = if added.contains(&at) { new_table(&after[at])? } else { rest.next() };
-        tables.push(next.ok_or_else(|| no_form(&after[at]))?);
+    for (at, value) in after.iter().enumerate().skip(first) {
+        let next = if added.contains(&at) { new_table(value)? } else { rest.next() };
+        tables.push(next.ok_or_else(|| no_form(value))?);
     }
     // Tables are written in the order of their positions in the document, so all get the same.
     let position = tables.iter().find_map(Table::position);
