@@ -115,9 +115,9 @@ impl Settings {
         self.verbosity
     }
 
-    /// Returns a copy for a command that lists something or changes files. Its progress is shown only if something
-    /// fails or takes long. With `json`, nothing but the list and an error is printed, unless
-    /// `--progress` asks for more.
+    /// Returns a copy for a command that lists something or changes files. Its progress is shown
+    /// only if something fails or takes long. With `json`, nothing but the list and an error is
+    /// printed, unless `--progress` asks for more.
     pub(crate) fn for_listing(&self, json: bool) -> Self {
         let silent = self.silent || (json && self.progress == "auto");
         Self { silent, is_listing: self.verbosity == Verbosity::Normal, ..self.clone() }
