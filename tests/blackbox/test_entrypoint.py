@@ -223,7 +223,7 @@ def test_a_broken_contract_of_an_entrypoint_is_named(connected, repository, case
         ("give(None)", ["call"]),
         ("give(json.dumps(5))", ["function `hello` must give `String!`, and gave a number: 5"]),
         ("pass", ["`hello`", "without returning a value"]),
-        ("raise SystemExit('no luck today')", ["`hello`", "`probe`", "no luck today"]),
+        ("raise SystemExit('no luck today')", ["probe hello failed", "no luck today"]),
     ],
     ids=["no-json", "nothing", "another-type", "no-answer", "fails"],
 )

@@ -78,7 +78,7 @@ impl Ops {
             self.remember_credentials(&image, wanted);
             return Ok(image);
         }
-        let span = cx.events.span(Work::Other, format!("resolve {}", wanted.reference.familiar()));
+        let span = cx.events.internal_span(Work::Other, format!("resolve {}", wanted.reference.familiar()));
         let reporting = cx.reporting(span.emitter());
         let resolving = async {
             let service_host = self.connect_service(&reporting, wanted.service).await?;

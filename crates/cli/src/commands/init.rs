@@ -15,7 +15,7 @@ use crate::{license, output};
 pub(super) fn command() -> Command {
     Command::new("init")
         .about("Make a module: its configuration, and with an SDK a starter that runs")
-        .arg(Arg::new("path").default_value(".").help("The folder of the module"))
+        .arg(Arg::new("path").value_name("PATH").default_value(".").help("The folder of the module"))
         .arg(sdk_flag())
         .arg(Arg::new("name").long("name").value_name("NAME").help("The name; default: that of the folder"))
         .arg(source_flag())

@@ -19,7 +19,7 @@ pub(super) fn command() -> Command {
         .visible_alias("use")
         .about("Add a dependency to a module")
         .arg(module_flag())
-        .arg(Arg::new("ref").required(true).help("The dependency: a path or a git reference"))
+        .arg(Arg::new("ref").value_name("MODULE").required(true).help("The dependency: a path or a git reference"))
         .arg(
             Arg::new("name")
                 .short('n')

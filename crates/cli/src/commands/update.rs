@@ -16,7 +16,7 @@ pub(super) fn command() -> Command {
         .about("Update the git dependencies of a module to the newest commits of their versions")
         .arg(module_flag())
         .arg(
-            Arg::new("ref").num_args(0..).help(
+            Arg::new("ref").value_name("MODULE").num_args(0..).help(
                 "Dependencies by name or git reference, each with `@VERSION` to change its version; default: all",
             ),
         )
