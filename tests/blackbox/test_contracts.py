@@ -328,7 +328,7 @@ def test_the_shell_sdk_works_under_an_early_version(connected, shell, contract):
     module = greeter(shell, contract, "v0.18.10")
     done = connected.run("call", "-m", module, "hello", "--level=high").ok()
     assert done.out.strip() == "HELLO, WORLD!"
-    connected.run("call", "-m", module, "hello", "--level=MIDDLE").failed("possible values: low, high")
+    connected.run("call", "-m", module, "hello", "--level=MIDDLE").failed("the values are `low` and `high`")
 
 
 def test_the_shell_example_works(connected):
