@@ -16,7 +16,9 @@ pub(super) fn command() -> Command {
     Command::new("uninstall")
         .about("Remove a dependency from a module")
         .arg(module_flag())
-        .arg(Arg::new("ref").value_name("MODULE").required(true).help("The dependency: its name, path or git reference"))
+        .arg(
+            Arg::new("ref").value_name("MODULE").required(true).help("The dependency: its name, path or git reference"),
+        )
         .arg(compat_flag())
 }
 
