@@ -1,24 +1,44 @@
 //! Changes of a module on this machine: its source is loaded, changed by `ModuleSource.with…`, and
 //! what differs is written to the tree and listed.
 
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
 use rondel_fault::{Fault, Result};
 use serde_json::{Value, json};
 
 use crate::chain::Session;
+use crate::error_report::relative;
 use crate::flags::quote;
 use crate::output;
-use crate::settings::workdir;
-use crate::tree_update::{FileChange, TreeUpdate};
+use crate::settings::{Settings, workdir};
+use crate::tree_update::{CONFIGS, FileChange, Plans, TreeUpdate};
 
-/// The names of configuration files.
-const CONFIGS: [&str; 2] = ["dagger.json", "dagger-module.toml"];
 /// Files that are listed even if they did not change.
 const ALWAYS_LISTED: [&str; 4] = ["dagger.json", "dagger-module.toml", ".gitignore", ".gitattributes"];
 /// What is asked of a module.
 const FIELDS: &str = "configExists localContextDirectoryPath sourceRootSubpath sourceSubpath moduleName \
                       moduleOriginalName engineVersion sdk{source} configClients{directory} dependencies{kind asString}";
+
+/// The right to change modules. Other commands that change modules wait until it is dropped, so
+/// that none of them starts from a configuration that is about to change.
+pub(crate) struct ModuleEdits {
+    plans: Plans,
+    _lock: File,
+}
+
+impl ModuleEdits {
+    /// Waits for other commands.
+    ///
+    /// # Errors
+    /// When the state directory cannot be used.
+    pub(crate) async fn begin(settings: &Settings) -> Result<Self> {
+        let plans = Plans::open(settings.state()?.path())?;
+        let waiting = plans.clone();
+        let lock = crate::interrupt::on_thread(move || waiting.lock()).await??;
+        Ok(Self { plans, _lock: lock })
+    }
+}
 
 /// A module on this machine.
 pub(crate) struct LocalModule {
@@ -93,6 +113,7 @@ impl LocalModule {
     pub(crate) async fn apply(
         &self,
         session: &Session,
+        edits: &ModuleEdits,
         steps: &[String],
         more: &[(&str, &str)],
         removes: bool,
@@ -105,7 +126,7 @@ impl LocalModule {
         // What cannot be generated leaves no trace in the tree.
         let found = session.send(&ask("{id removedPaths}")).await?;
         let mut changes = innermost(&found);
-        let update = TreeUpdate::begin(&self.context, &self.root)?;
+        let update = TreeUpdate::begin(&edits.plans, &self.context, &self.root)?;
         let new = quote(&update.new_files().to_string_lossy());
         let load = format!("loadChangesetFromID(id:{})", quote(changes["id"].as_str().unwrap_or_default()));
         session.send(&json!({"query": format!("{{{load}{{layer{{export(path:{new})}}}}}}")})).await?;
@@ -157,11 +178,7 @@ pub(crate) fn normal(path: &Path) -> PathBuf {
 /// `path`, given relative to the working directory, relative to the directory `from`.
 pub(crate) fn relative_to(from: &Path, path: &str) -> Result<String> {
     let path = normal(&workdir()?.join(path));
-    let (from, to): (Vec<_>, Vec<_>) = (from.components().collect(), path.components().collect());
-    let shared = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
-    let up = std::iter::repeat_n(Component::ParentDir, from.len() - shared);
-    let relative: PathBuf = up.chain(to[shared..].iter().copied()).collect();
-    let relative = relative.to_string_lossy().into_owned();
+    let relative = relative(&path, from).to_string_lossy().into_owned();
     Ok(if relative.is_empty() { ".".to_owned() } else { relative })
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rondel_fault::{Code, Fault, nearest};
 
-/// The files that make a directory a module.
-const CONFIGS: [&str; 2] = ["dagger.json", "dagger-module.toml"];
+use crate::tree_update::CONFIGS;
+
 /// How many modules a hint names.
 const MAX_NAMED: usize = 5;
 /// How many entries of a directory are looked at.

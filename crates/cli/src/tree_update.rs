@@ -4,13 +4,19 @@
 //! places. Until the list of renames is complete on disk, an interrupted update leaves the old
 //! tree; from then on the next command completes it. A configuration file is renamed last, so that
 //! a module never refers to files that are not there.
+//!
+//! A tree may come from someone else. So the list of renames is in the user's state directory: what
+//! a tree holds never makes a command complete an update that it did not begin. No symlink of the
+//! tree leads a file out of it.
 
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
@@ -19,10 +25,12 @@ use serde::{Deserialize, Serialize};
 const STAGE: &str = ".rondel-update";
 /// The directory of the new files in it.
 const NEW: &str = "new";
-/// The list of renames in it. The update is decided when this file exists.
-const PLAN: &str = "plan.json";
-/// Configuration files, which are renamed last.
-const CONFIGS: [&str; 2] = ["dagger.json", "dagger-module.toml"];
+/// The file in it that says that the update was decided. It holds the token of the plan.
+const DECIDED: &str = "decided";
+/// The directory of plans in the state directory.
+const PLANS: &str = "updates";
+/// Configuration files of modules. They are renamed last.
+pub(crate) const CONFIGS: [&str; 2] = ["dagger.json", "dagger-module.toml"];
 
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,21 +53,59 @@ impl FileChange {
     }
 }
 
+/// Where plans are kept while they are carried out.
+#[derive(Debug, Clone)]
+pub(crate) struct Plans(PathBuf);
+
+impl Plans {
+    /// Those in the state directory `state`.
+    ///
+    /// # Errors
+    /// When their directory cannot be made.
+    pub(crate) fn open(state: &Path) -> Result<Self> {
+        let directory = state.join(PLANS);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.attempt(|| format!("make the directory `{}`", directory.display()))?;
+        Ok(Self(directory))
+    }
+
+    /// Waits until no other command changes modules, and keeps others waiting until the file is
+    /// dropped. What a change follows from is read under this lock.
+    ///
+    /// # Errors
+    /// When the file of the lock cannot be used.
+    pub(crate) fn lock(&self) -> Result<File> {
+        let path = self.0.join("lock");
+        let attempted = || format!("lock `{}`", path.display());
+        let file = File::options().create(true).append(true).open(&path).attempt(attempted)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(std::io::Error::from).attempt(attempted)?;
+        Ok(file)
+    }
+
+    /// The file of the plan for the directory `stage`.
+    fn file(&self, stage: &Path) -> PathBuf {
+        self.0.join(format!("{}.json", Digest::of_bytes(stage.as_os_str().as_bytes())))
+    }
+}
+
 /// What is renamed and removed. Paths are relative to `root`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Plan {
+    /// A random text, by which the plan and its stage know each other.
+    token: String,
     root: PathBuf,
     moved: Vec<PathBuf>,
     removed: Vec<PathBuf>,
 }
 
-/// An update of the tree in `root` while it is prepared. Other updates wait for it.
+/// An update of the tree in `root` while it is prepared.
 pub(crate) struct TreeUpdate {
     /// The directory that paths are relative to. It exists.
     root: PathBuf,
     /// The updated tree in it. Empty if the root is the tree itself.
     tree: PathBuf,
     stage: PathBuf,
+    plan_file: PathBuf,
     _lock: Option<File>,
 }
 
@@ -68,23 +114,25 @@ impl TreeUpdate {
     /// write are in or below the directory `folder`. Completes an update that was interrupted.
     ///
     /// # Errors
-    /// When the directory cannot be written.
-    pub(crate) fn begin(tree: &Path, folder: &Path) -> Result<Self> {
+    /// When the directory cannot be written, or holds an update that `plans` does not know.
+    pub(crate) fn begin(plans: &Plans, tree: &Path, folder: &Path) -> Result<Self> {
         let existing = |path: &Path| path.ancestors().find(|path| path.is_dir()).unwrap_or(path).to_owned();
         let (root, base) = (existing(tree), existing(folder));
         let tree = tree.strip_prefix(&root).unwrap_or(Path::new("")).to_owned();
+        // Commands with another state directory do not share the lock of the plans.
         let lock = File::open(&base).ok().filter(|dir| flock(dir, FlockOperation::LockExclusive).is_ok());
-        for dir in base.ancestors() {
-            complete(&dir.join(STAGE))?;
-            if dir == root {
-                break;
+        for stage in base.ancestors().map(|dir| dir.join(STAGE)) {
+            // The update that made the tree was prepared outside of it.
+            if stage.starts_with(&root) || plans.file(&stage).exists() {
+                complete(plans, &stage)?;
             }
         }
         let stage = base.join(STAGE);
         let refused = |e| cannot_write(&base, e);
         std::fs::create_dir(&stage).map_err(refused)?;
         std::fs::create_dir_all(stage.join(NEW).join(&tree)).map_err(refused)?;
-        Ok(Self { root, tree, stage, _lock: lock })
+        let plan_file = plans.file(&stage);
+        Ok(Self { root, tree, stage, plan_file, _lock: lock })
     }
 
     /// The directory for the new files, laid out as in the tree.
@@ -111,7 +159,8 @@ impl TreeUpdate {
     /// When a file cannot be replaced. Unless renaming had begun, nothing is changed.
     pub(crate) fn commit(self, removed: Vec<PathBuf>) -> Result<Vec<(PathBuf, FileChange)>> {
         let mut changes = Vec::new();
-        let mut plan = Plan { root: self.root.clone(), ..Plan::default() };
+        let token = format!("{:032x}", rand::random::<u128>());
+        let mut plan = Plan { token, root: self.root.clone(), ..Plan::default() };
         self.plan_directory(Path::new(""), &mut plan, &mut changes)?;
         for path in removed {
             let path = self.tree.join(path);
@@ -121,6 +170,7 @@ impl TreeUpdate {
             }
         }
         for path in plan.moved.iter().chain(&plan.removed) {
+            self.check_inside(path)?;
             self.check_writable(path)?;
         }
         let is_config = |path: &PathBuf| CONFIGS.iter().any(|name| path.file_name().is_some_and(|it| it == *name));
@@ -128,6 +178,7 @@ impl TreeUpdate {
         if !(plan.moved.is_empty() && plan.removed.is_empty()) {
             self.decide(&plan)?;
             plan.apply(&self.stage)?;
+            forget(&self.plan_file)?;
         }
         changes.sort();
         Ok(changes.into_iter().map(|(path, change)| (self.root.join(path), change)).collect())
@@ -198,6 +249,24 @@ impl TreeUpdate {
         Ok(changes.len() > before)
     }
 
+    /// Checks that no symlink leads the file out of the tree.
+    fn check_inside(&self, path: &Path) -> Result<()> {
+        let place = self.root.join(path);
+        let outside = || {
+            Fault::denied(format!(
+                "cannot write `{}`: a symlink leads out of `{}`",
+                place.display(),
+                self.root.display()
+            ))
+            .with_hint("replace the symlink by what it leads to, and run the command again")
+        };
+        let root = self.root.canonicalize().map_err(|e| cannot_write(&self.root, e))?;
+        let Some(existing) = place.ancestors().find(|path| path.symlink_metadata().is_ok()) else { return Ok(()) };
+        // The target of a symlink may be missing, and then it cannot be told where it is.
+        let found = existing.canonicalize().map_err(|_| outside())?;
+        if found.starts_with(root) { Ok(()) } else { Err(outside()) }
+    }
+
     /// Checks that the directory of a file can be changed.
     fn check_writable(&self, path: &Path) -> Result<()> {
         let place = self.root.join(path);
@@ -205,20 +274,24 @@ impl TreeUpdate {
         access(parent, Access::WRITE_OK).map_err(|e| cannot_write(&place, e.into()))
     }
 
+    /// Puts the plan on disk. The mark in the stage comes last: without it nothing was renamed.
     fn decide(&self, plan: &Plan) -> Result<()> {
-        let (draft, plan_file) = (self.stage.join("draft.json"), self.stage.join(PLAN));
+        let draft = self.plan_file.with_extension("draft");
         let text = serde_json::to_string(plan)
             .map_err(|e| Fault::user("a path of the module is not UTF-8 text").caused_by(e))?;
-        let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &plan_file));
-        written.map_err(|e| cannot_write(&plan_file, e))
+        let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &self.plan_file));
+        written.map_err(|e| cannot_write(&self.plan_file, e))?;
+        let decided = self.stage.join(DECIDED);
+        std::fs::write(&decided, &plan.token).map_err(|e| cannot_write(&decided, e))
     }
 }
 
 impl Drop for TreeUpdate {
     fn drop(&mut self) {
         // A decided update that failed is left for the next command.
-        if !self.stage.join(PLAN).exists() {
+        if !self.stage.join(DECIDED).exists() {
             let _ = std::fs::remove_dir_all(&self.stage);
+            let _ = std::fs::remove_file(&self.plan_file);
         }
     }
 }
@@ -269,15 +342,37 @@ impl Plan {
 
 /// Completes the update in the directory `stage` if it was decided. Otherwise removes what was
 /// prepared.
-fn complete(stage: &Path) -> Result<()> {
-    let plan = match std::fs::read_to_string(stage.join(PLAN)) {
-        Ok(text) => serde_json::from_str::<Plan>(&text).ok(),
-        Err(_) => None,
-    };
-    match plan {
-        Some(plan) => plan.apply(stage),
-        None if stage.exists() => std::fs::remove_dir_all(stage).map_err(|e| cannot_write(stage, e)),
-        None => Ok(()),
+///
+/// # Errors
+/// When the stage says that it was decided, and `plans` has no plan of it.
+fn complete(plans: &Plans, stage: &Path) -> Result<()> {
+    let plan_file = plans.file(stage);
+    let plan = std::fs::read_to_string(&plan_file).ok().and_then(|text| serde_json::from_str::<Plan>(&text).ok());
+    let decided = std::fs::read_to_string(stage.join(DECIDED)).ok();
+    match (plan, decided) {
+        (Some(plan), Some(token)) if plan.token == token => plan.apply(stage)?,
+        (_, Some(_)) => {
+            return Err(Fault::user(format!(
+                "`{}` holds an interrupted change of a module, and the state directory has no record of it",
+                stage.display()
+            ))
+            .with_hint(
+                "use the state directory of the command that was interrupted, or look at the files and remove it",
+            ));
+        }
+        _ if stage.symlink_metadata().is_ok() => {
+            std::fs::remove_dir_all(stage).map_err(|e| cannot_write(stage, e))?;
+        }
+        _ => {}
+    }
+    forget(&plan_file)
+}
+
+/// Removes a plan that was carried out or given up.
+fn forget(plan_file: &Path) -> Result<()> {
+    match std::fs::remove_file(plan_file) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(cannot_write(plan_file, e)),
+        _ => Ok(()),
     }
 }
 
@@ -304,13 +399,13 @@ mod tests {
     use super::*;
 
     /// A tree with files, and an update of them that is prepared.
-    fn prepared(root: &Path) -> TreeUpdate {
+    fn prepared(plans: &Plans, root: &Path) -> TreeUpdate {
         for (path, text) in [("m/dagger.json", "old"), ("m/gone/x", "x"), ("m/same", "same"), ("other", "other")] {
             let path = root.join(path);
             std::fs::create_dir_all(path.parent().expect("has one")).expect("works");
             std::fs::write(path, text).expect("works");
         }
-        let update = TreeUpdate::begin(root, &root.join("m")).expect("begins");
+        let update = TreeUpdate::begin(plans, root, &root.join("m")).expect("begins");
         for (path, text) in [("m/dagger.json", "new"), ("m/src/a/main.py", "code"), ("m/same", "same"), ("m/x.py", "x")]
         {
             update.add(Path::new(path), text).expect("works");
@@ -345,6 +440,10 @@ mod tests {
         folder.canonicalize().expect("exists")
     }
 
+    fn plans() -> Plans {
+        Plans::open(&folder()).expect("opens")
+    }
+
     fn new_tree() -> Vec<(String, String)> {
         let files = [("m/dagger.json", "new"), ("m/same", "same"), ("m/src/a/main.py", "code"), ("m/x.py", "x")];
         let mut all: Vec<_> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
@@ -354,8 +453,8 @@ mod tests {
 
     #[test]
     fn every_file_is_reported() {
-        let root = folder();
-        let changes = prepared(&root).commit(vec!["m/gone/x".into()]).expect("works");
+        let (root, plans) = (folder(), plans());
+        let changes = prepared(&plans, &root).commit(vec!["m/gone/x".into()]).expect("works");
         let below = |path: &Path| path.strip_prefix(&root).expect("is below").display().to_string();
         let changes: Vec<_> = changes.iter().map(|(path, change)| (below(path), change.word())).collect();
         let want = [
@@ -374,8 +473,8 @@ mod tests {
     #[test]
     fn an_interrupted_update_is_undone_or_completed() {
         for steps in 0..5 {
-            let root = folder();
-            let update = prepared(&root);
+            let (root, plans) = (folder(), plans());
+            let update = prepared(&plans, &root);
             let before = files(&root);
             let mut plan = Plan { root: root.clone(), removed: vec!["m/gone/x".into()], ..Plan::default() };
             update.plan_directory(Path::new(""), &mut plan, &mut Vec::new()).expect("works");
@@ -388,7 +487,8 @@ mod tests {
             let TreeUpdate { _lock, .. } = &update;
             let _ = _lock.as_ref().map(|lock| flock(lock, FlockOperation::Unlock));
             std::mem::forget(update);
-            drop(TreeUpdate::begin(&root, &root.join("m")).expect("begins again"));
+            drop(TreeUpdate::begin(&plans, &root, &root.join("m")).expect("begins again"));
+            assert_eq!(plans.0.read_dir().expect("lists").count(), 0);
             assert_eq!(files(&root), if steps == 0 { before } else { new_tree() }, "{steps}");
             assert!(!root.join("m").join(STAGE).exists());
             std::fs::remove_dir_all(root).expect("works");
@@ -397,8 +497,8 @@ mod tests {
 
     #[test]
     fn a_new_tree_is_made_by_one_rename() {
-        let root = folder();
-        let update = TreeUpdate::begin(&root.join("a/b"), &root.join("a/b")).expect("begins");
+        let (root, plans) = (folder(), plans());
+        let update = TreeUpdate::begin(&plans, &root.join("a/b"), &root.join("a/b")).expect("begins");
         update.add(Path::new("dagger.json"), "new").expect("works");
         let changes = update.commit(Vec::new()).expect("works");
         assert_eq!(changes, [(root.join("a/b/dagger.json"), FileChange::Created)]);
@@ -407,14 +507,93 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupted_update_that_made_the_tree_is_completed() {
+        let (root, plans) = (folder(), plans());
+        let update = TreeUpdate::begin(&plans, &root.join("a/b"), &root.join("a/b")).expect("begins");
+        update.add(Path::new("dagger.json"), "new").expect("works");
+        let plan = Plan { root: root.clone(), moved: vec!["a".into()], ..Plan::default() };
+        update.decide(&plan).expect("works");
+        plan.apply_step(&update.stage, 0).expect("works");
+        std::mem::forget(update);
+        drop(TreeUpdate::begin(&plans, &root.join("a/b"), &root.join("a/b")).expect("begins again"));
+        assert!(!root.join(STAGE).exists());
+        assert_eq!(files(&root), [("a/b/dagger.json".to_owned(), "new".to_owned())]);
+        // What another command outside of the tree prepares is none of its business.
+        std::fs::create_dir(root.join(STAGE)).expect("works");
+        drop(TreeUpdate::begin(&plans, &root.join("a/b"), &root.join("a/b")).expect("begins again"));
+        assert!(root.join(STAGE).exists());
+        std::fs::remove_dir_all(root).expect("works");
+    }
+
+    #[test]
     fn what_is_in_the_way_stays() {
-        let root = folder();
-        let update = prepared(&root);
+        let (root, plans) = (folder(), plans());
+        let update = prepared(&plans, &root);
         let before = files(&root);
         update.add(Path::new("m/gone"), "a file").expect("works");
         let refused = update.commit(Vec::new()).expect_err("is refused").to_string();
         assert!(refused.ends_with("m/gone`: something else is there"), "{refused}");
         assert_eq!(files(&root), before);
+        std::fs::remove_dir_all(root).expect("works");
+    }
+
+    #[test]
+    fn a_tree_cannot_bring_an_update_of_its_own() {
+        let (root, plans, victim) = (folder(), plans(), folder());
+        std::fs::write(victim.join("file"), "mine").expect("works");
+        let stage = root.join(STAGE);
+        std::fs::create_dir_all(stage.join(NEW)).expect("works");
+        std::fs::write(stage.join(NEW).join("file"), "theirs").expect("works");
+        let plan = Plan { token: "t".into(), root: victim.clone(), moved: vec!["file".into()], ..Plan::default() };
+        let text = serde_json::to_string(&plan).expect("is JSON");
+        std::fs::write(stage.join("plan.json"), &text).expect("works");
+        drop(TreeUpdate::begin(&plans, &root, &root).expect("removes what nothing is known of"));
+        assert!(!stage.exists());
+        // What says that it was decided is kept, and not carried out.
+        std::fs::create_dir_all(stage.join(NEW)).expect("works");
+        std::fs::write(stage.join(DECIDED), "t").expect("works");
+        let refused = TreeUpdate::begin(&plans, &root, &root).err().expect("is refused").to_string();
+        assert!(refused.contains("has no record of it"), "{refused}");
+        assert!(stage.exists());
+        // Nor with the token of another plan.
+        std::fs::write(plans.file(&stage), text.replace("\"t\"", "\"u\"")).expect("works");
+        assert!(TreeUpdate::begin(&plans, &root, &root).is_err());
+        assert_eq!(std::fs::read_to_string(victim.join("file")).expect("reads"), "mine");
+        for folder in [root, victim] {
+            std::fs::remove_dir_all(folder).expect("works");
+        }
+    }
+
+    #[test]
+    fn symlinks_do_not_lead_files_out_of_the_tree() {
+        for link in ["m/x.py", "m/src"] {
+            for missing in [false, true] {
+                let (root, plans, victim) = (folder(), plans(), folder());
+                let update = prepared(&plans, &root);
+                let before = files(&root);
+                let target = if missing { victim.join("missing") } else { victim.clone() };
+                let is_file = link == "m/x.py";
+                if is_file && !missing {
+                    std::fs::write(victim.join("file"), "mine").expect("works");
+                }
+                let target = if is_file && !missing { victim.join("file") } else { target };
+                std::os::unix::fs::symlink(&target, root.join(link)).expect("works");
+                let refused = update.commit(Vec::new()).expect_err("is refused").to_string();
+                assert!(refused.contains("a symlink leads out of") || refused.contains("something else"), "{refused}");
+                std::fs::remove_file(root.join(link)).expect("works");
+                assert_eq!(files(&root), before);
+                assert_eq!(files(&victim).len(), usize::from(is_file && !missing));
+                for folder in [root, victim] {
+                    std::fs::remove_dir_all(folder).expect("works");
+                }
+            }
+        }
+        let (root, plans) = (folder(), plans());
+        let update = prepared(&plans, &root);
+        std::fs::write(root.join("m/real.py"), "old").expect("works");
+        std::os::unix::fs::symlink("real.py", root.join("m/x.py")).expect("works");
+        update.commit(Vec::new()).expect("a symlink inside of the tree is followed");
+        assert_eq!(std::fs::read_to_string(root.join("m/real.py")).expect("reads"), "x");
         std::fs::remove_dir_all(root).expect("works");
     }
 }

@@ -176,7 +176,7 @@ const QUARANTINE: &str = "quarantine";
 
 /// The entries of a state directory. `format` is last, so that a partly removed directory can be
 /// removed again.
-const CONTENT: [&str; 24] = [
+const CONTENT: [&str; 25] = [
     "git",
     "mac.key",
     "mac.new",
@@ -199,6 +199,7 @@ const CONTENT: [&str; 24] = [
     "index.sqlite.damaged-wal",
     "index.sqlite.damaged-shm",
     "traces",
+    "updates",
     "lock",
     "format",
 ];

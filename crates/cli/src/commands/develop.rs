@@ -11,7 +11,7 @@ use super::functions::{module_flag, module_of};
 use super::init::{license_flag, sdk_flag, sdk_steps, self_calls_flag, source_flag};
 use crate::chain::Session;
 use crate::license;
-use crate::module_edit::{LocalModule, normal, relative_to, sdk_reference, version_step};
+use crate::module_edit::{LocalModule, ModuleEdits, normal, relative_to, sdk_reference, version_step};
 use crate::settings::Settings;
 
 pub(super) fn command() -> Command {
@@ -54,6 +54,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         return Err(Fault::user("cannot use --with-self-calls and --without-self-calls at the same time"));
     }
     let session = Session::open_core(settings).await?;
+    let edits = ModuleEdits::begin(settings).await?;
     let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
     let mut steps = check_and_set(&module, get("sdk").filter(|sdk| !sdk.is_empty()), get("source"))?;
     let feature = |on: &str| format!("{on}ExperimentalFeatures(features: [SELF_CALLS])");
@@ -66,9 +67,9 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         None => None,
     };
     let files: Vec<(&str, &str)> = license.map(|text| (license::FILE, text)).into_iter().collect();
-    module.apply(&session, &steps, &files, true).await?;
+    module.apply(&session, &edits, &steps, &files, true).await?;
     if matches.get_flag("recursive") {
-        recursively(&session, &module, &version.into_iter().collect::<Vec<_>>()).await?;
+        recursively(&session, &edits, &module, &version.into_iter().collect::<Vec<_>>()).await?;
     }
     session.finish();
     Ok(ExitCode::SUCCESS)
@@ -107,7 +108,7 @@ fn check_and_set(module: &LocalModule, sdk: Option<&str>, source: Option<&str>) 
 }
 
 /// Applies `steps` to the local dependencies of `module`, and to theirs.
-async fn recursively(session: &Session, module: &LocalModule, steps: &[String]) -> Result<()> {
+async fn recursively(session: &Session, edits: &ModuleEdits, module: &LocalModule, steps: &[String]) -> Result<()> {
     let local = |fields: &Value| -> Vec<String> {
         let all = fields["dependencies"].as_array().cloned().unwrap_or_default();
         let local = all.into_iter().filter(|dependency| dependency["kind"] == "LOCAL_SOURCE");
@@ -121,7 +122,7 @@ async fn recursively(session: &Session, module: &LocalModule, steps: &[String]) 
         }
         let dependency = LocalModule::configured(session, &reference).await?;
         pending.extend(local(&dependency.fields));
-        dependency.apply(session, steps, &[], true).await?;
+        dependency.apply(session, edits, steps, &[], true).await?;
     }
     Ok(())
 }

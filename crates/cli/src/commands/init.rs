@@ -8,7 +8,7 @@ use rondel_fault::{Fault, Result};
 
 use crate::chain::Session;
 use crate::flags::quote;
-use crate::module_edit::{LocalModule, default_source, list, relative_to, sdk_reference, version_step};
+use crate::module_edit::{LocalModule, ModuleEdits, default_source, list, relative_to, sdk_reference, version_step};
 use crate::settings::{Settings, workdir};
 use crate::{license, output};
 
@@ -72,6 +72,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     }
     let path = relative_to(&workdir()?, get("path").unwrap_or("."))?;
     let session = Session::open_core(settings).await?;
+    let edits = ModuleEdits::begin(settings).await?;
     let found = LocalModule::find(&session, &dotted(&path), true).await;
     // Users match on this text.
     let module = found.map_err(|e| e.context("failed to check if module exists"))?;
@@ -103,7 +104,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         (_, named) => license::text_for(named, &module.root, &module.context)?,
     };
     let files: Vec<(&str, &str)> = license.map(|text| (license::FILE, text)).into_iter().collect();
-    let done = module.apply(&session, &steps, &files, false).await;
+    let done = module.apply(&session, &edits, &steps, &files, false).await;
     session.finish();
     done?;
     output::write(&format!("Initialized module {name} in {}\n", module.root.display()))?;

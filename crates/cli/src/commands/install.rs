@@ -10,7 +10,7 @@ use super::develop::compat_flag;
 use super::functions::{module_flag, module_of};
 use crate::chain::Session;
 use crate::flags::quote;
-use crate::module_edit::{LocalModule, version_step};
+use crate::module_edit::{LocalModule, ModuleEdits, version_step};
 use crate::output;
 use crate::settings::Settings;
 
@@ -33,6 +33,7 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let get = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
     let session = Session::open_core(settings).await?;
+    let edits = ModuleEdits::begin(settings).await?;
     let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
     let reference = get("ref");
     let source = format!("moduleSource(refString: {}, disableFindUp: true)", quote(reference));
@@ -52,7 +53,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let text = |key: &str| found[key].as_str().unwrap_or_default();
     let mut steps = vec![format!("withDependencies(dependencies: [{}])", quote(text("id")))];
     steps.extend(version_step(get("compat")));
-    let done = module.apply(&session, &steps, &[], false).await;
+    let done = module.apply(&session, &edits, &steps, &[], false).await;
     session.finish();
     done?;
     output::write(&format!("Installed module dependency \"{}\"\n", text("moduleName")))?;

@@ -8,7 +8,7 @@ use rondel_fault::Result;
 use super::develop::compat_flag;
 use super::functions::{module_flag, module_of};
 use crate::chain::Session;
-use crate::module_edit::{LocalModule, list, version_step};
+use crate::module_edit::{LocalModule, ModuleEdits, list, version_step};
 use crate::output;
 use crate::settings::Settings;
 
@@ -24,11 +24,12 @@ pub(super) fn command() -> Command {
 
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let session = Session::open_core(settings).await?;
+    let edits = ModuleEdits::begin(settings).await?;
     let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
     let named: Option<&String> = matches.get_one("ref");
     let mut steps = vec![format!("withoutDependencies(dependencies: {})", list(named))];
     steps.extend(version_step(matches.get_one("compat").map_or("latest", String::as_str)));
-    let done = module.apply(&session, &steps, &[], false).await;
+    let done = module.apply(&session, &edits, &steps, &[], false).await;
     session.finish();
     done?;
     output::write(&format!("Uninstalled module dependency \"{}\"\n", named.map_or("", String::as_str)))?;

@@ -8,7 +8,7 @@ use rondel_fault::Result;
 use super::develop::compat_flag;
 use super::functions::{module_flag, module_of};
 use crate::chain::Session;
-use crate::module_edit::{LocalModule, list, version_step};
+use crate::module_edit::{LocalModule, ModuleEdits, list, version_step};
 use crate::settings::Settings;
 
 pub(super) fn command() -> Command {
@@ -25,11 +25,12 @@ pub(super) fn command() -> Command {
 
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let session = Session::open_core(settings).await?;
+    let edits = ModuleEdits::begin(settings).await?;
     let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
     let named = matches.get_many::<String>("ref").into_iter().flatten();
     let mut steps = vec![format!("withUpdateDependencies(dependencies: {})", list(named))];
     steps.extend(version_step(matches.get_one("compat").map_or("latest", String::as_str)));
-    let done = module.apply(&session, &steps, &[], false).await;
+    let done = module.apply(&session, &edits, &steps, &[], false).await;
     session.finish();
     done.map(|()| ExitCode::SUCCESS)
 }
