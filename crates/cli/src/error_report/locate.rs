@@ -4,12 +4,16 @@
 //! depends on the rules of modules; here it is found by looking: it is the directory above the
 //! user's in which the file has the line that the error quotes.
 
+use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 
 use rondel_fault::{Cause, Fault, Frame};
 
 /// How many directories up a relative path may lead before the absolute path is clearer.
 const MAX_UP: usize = 3;
+
+/// The largest file that is read to find a line, in bytes. A file of module code is smaller.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Where files of the user are looked for.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,12 @@ fn has_line(path: &Path, frame: &Frame) -> bool {
     if frame.line == 0 {
         return path.is_file();
     }
+    // Module code chooses the name. Devices and pipes may never end, and files of `/proc`, whose
+    // length is zero, may wait.
+    let is_source = |file: &Metadata| file.is_file() && (1..=MAX_FILE_BYTES).contains(&file.len());
+    if !path.metadata().is_ok_and(|file| is_source(&file)) {
+        return false;
+    }
     let Ok(text) = std::fs::read_to_string(path) else { return false };
     let line = text.lines().nth(usize::try_from(frame.line).unwrap_or(usize::MAX).saturating_sub(1));
     let quoted = frame.source.trim_end_matches('…').trim_end();
@@ -89,6 +99,8 @@ mod tests {
         std::fs::create_dir_all(file.parent().expect("a parent")).expect("makes a directory");
         std::fs::create_dir_all(root.join("proj/a/b/c/d")).expect("makes a directory");
         std::fs::write(&file, "one\n  two\n").expect("writes");
+        let large = std::fs::File::create(root.join("proj/large.py")).expect("makes a file");
+        large.set_len(MAX_FILE_BYTES + 1).expect("grows");
         let check = |workdir: &str, module: Option<&str>, path: &str, line: u32, source: &str, want: &str| {
             let places = Places::new(root.join(workdir), module);
             let frame = Frame { file: path.into(), line, source: source.into(), ..Frame::default() };
@@ -105,6 +117,10 @@ mod tests {
         check("proj/ci", None, "ci/src/main.py", 2, "another line", "ci/src/main.py");
         check("proj/ci", None, "../ci/src/main.py", 2, "  two", "../ci/src/main.py");
         check("proj/ci", None, "gone.py", 1, "one", "gone.py");
+        // Files that are none of a module's.
+        for path in ["large.py", "dev/zero", "dev/stdin", "proc/kmsg", "proc/self/status"] {
+            check("proj/ci", None, path, 1, "", path);
+        }
         std::fs::remove_dir_all(root).expect("removes");
     }
 }

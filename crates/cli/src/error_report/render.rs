@@ -130,7 +130,7 @@ impl Report<'_> {
         let gutter = number.len() + 7;
         let room = self.options.width.map(|width| width.saturating_sub(gutter).max(MIN_EXCERPT));
         let column = |column: u32| usize::try_from(column).unwrap_or(0);
-        let columns = (column(frame.column), column(frame.end_column.max(frame.column + 1)));
+        let columns = (column(frame.column), column(frame.end_column.max(frame.column.saturating_add(1))));
         let (text, marker) = excerpt(&frame.source, columns, room);
         self.lines.push(format!("    {} {text}", style.dim(&format!("{number} |"))));
         if let Some(marker) = marker.filter(|_| marked) {
@@ -202,7 +202,7 @@ fn one_line(text: &str) -> String {
 
 /// Says which signal ended a process, where its exit code tells.
 fn signal_hint(exec: &FailedProcess) -> Option<String> {
-    let signal = exec.exit_code - 128;
+    let signal = exec.exit_code.checked_sub(128)?;
     let name = match signal {
         4 => "SIGILL",
         6 => "SIGABRT",
