@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rondel_events::Event;
 use rondel_progress::Ending;
@@ -16,6 +17,8 @@ use rondel_progress::recording::{Encoder, Header};
 const DIRECTORY: &str = "traces";
 /// How many recordings are kept.
 const MAX_RUNS: usize = 20;
+/// The last second that can be written, in the year 9999.
+const LAST_TIME: Duration = Duration::from_secs(253_402_300_799);
 /// What is written at a time, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -112,20 +115,8 @@ fn run_name(began: u64) -> String {
 
 /// A time in UTC, from microseconds since the Unix epoch.
 pub(crate) fn timestamp(micros: u64) -> String {
-    let seconds = micros / 1_000_000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // The Gregorian calendar repeats every 400 years, which are 146,097 days. Years begin in March
-    // here, so that the day of a leap year is the last one.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year_of_era + next_year;
-    let (hours, minutes, seconds) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}")
+    let time = UNIX_EPOCH + Duration::from_micros(micros).min(LAST_TIME);
+    humantime::format_rfc3339_seconds(time).to_string().replace('T', " ").replace('Z', "")
 }
 
 #[cfg(test)]
@@ -150,6 +141,7 @@ mod tests {
             (951_782_400, "2000-02-29 00:00:00"),
             (1_798_761_599, "2026-12-31 23:59:59"),
             (4_107_542_400, "2100-03-01 00:00:00"),
+            (u64::MAX / 1_000_000, "9999-12-31 23:59:59"),
         ] {
             assert_eq!(timestamp(seconds * 1_000_000), want);
         }
