@@ -16,6 +16,9 @@ const FORMAT: u64 = 1;
 const MAX_BYTES: usize = 16 << 20;
 /// From this size on, everything is left out, in bytes.
 const MAX_ALL_BYTES: usize = 32 << 20;
+/// The longest run that is read, in microseconds: a year. A recording may come from someone else,
+/// and replay takes time for time.
+const MAX_RUN_MICROS: u64 = 366 * 24 * 3600 * 1_000_000;
 /// Events without a time of their own get it as exactly as this, in microseconds.
 const CLOCK_STEP_MICROS: u64 = 10_000;
 
@@ -139,6 +142,9 @@ impl Recording {
                 format!("the recording has the format {}, and this program reads {FORMAT}", header.recording),
             ));
         }
+        let Some(last) = header.began.checked_add(MAX_RUN_MICROS) else {
+            return Err(bad(1, "its time is none of a clock".to_owned()));
+        };
         let mut clock = header.began;
         let mut recording = Self { header, events: Vec::new(), end: None, is_cut: false };
         for (number, line) in lines {
@@ -147,6 +153,9 @@ impl Recording {
             }
             let value: Value = serde_json::from_str(line.trim_end()).map_err(|e| bad(number, reason(&e)))?;
             let at = value["at"].as_u64();
+            if at.is_some_and(|at| at > last) {
+                return Err(bad(number, "its time is more than a year after the beginning".to_owned()));
+            }
             if value.get("event").is_some() {
                 let event: Event = serde_json::from_value(value).map_err(|e| bad(number, reason(&e)))?;
                 clock = clock.max(time(&event).unwrap_or(0));
@@ -254,6 +263,9 @@ mod tests {
         check(&format!("{header}{{\"at\":1}}\n{{\"ev\n"), "line 3: EOF while parsing a string");
         check(&format!("{header}{{\"event\":\"nonsense\"}}\n"), "line 2: unknown variant `nonsense`");
         check(&format!("{header}{{\"x\":1}}\n"), "line 2: this is no event");
+        check(&format!("{header}{{\"at\":{}}}\n", u64::MAX), "line 2: its time is more than a year after");
+        check(&format!("{header}{{\"end\":\"done\",\"at\":{}}}\n", u64::MAX), "line 2: its time is more than");
+        check(&header.replace("\"began\":0", &format!("\"began\":{}", u64::MAX)), "line 1: its time is none");
         // What a killed command left.
         check(&format!("{header}{{\"at\":1}}\n{{\"ev"), "");
     }

@@ -21,17 +21,20 @@ const LAST_MICROS: u64 = 6_000_000;
 
 /// The time between two frames of a recorded run, in microseconds.
 const STEP_MICROS: u64 = 500_000;
+/// The most frames. Those of a run that takes longer are further apart.
+const MAX_FRAMES: u64 = 1_000;
 
 /// The picture of a recorded run on a terminal of `width` columns and `height` rows. `before` is
 /// shown above it, such as the command, and `after` below the last frame, such as its result.
 pub fn picture(recording: &Recording, (width, height): (usize, usize), before: &str, after: &str) -> String {
     let lines = |text: &str| text.lines().map(Line::plain).collect::<Vec<_>>();
+    let step = STEP_MICROS.max(recording.ended().saturating_sub(recording.header.began) / MAX_FRAMES);
     let mut frames = Vec::new();
     let mut add = |shown: Vec<Line>, after: Vec<Line>| {
         let lines = lines(before).into_iter().chain(shown).chain(after).collect();
-        frames.push(SvgFrame { micros: STEP_MICROS, lines });
+        frames.push(SvgFrame { micros: step, lines });
     };
-    let state = replay(recording, Verbosity::Normal, STEP_MICROS, |state, now| {
+    let state = replay(recording, Verbosity::Normal, step, |state, now| {
         add(live::draw(state, width, height, now), Vec::new());
         true
     });
@@ -218,6 +221,20 @@ mod tests {
         assert!(
             picture.contains("@keyframes film{0.00%{transform:translateX(-0px)}13.33%{transform:translateX(-116px)}}")
         );
+    }
+
+    #[test]
+    fn a_long_run_has_few_frames() {
+        let hour = 3_600_000_000;
+        let header = crate::recording::Header::new("", "call", 0);
+        let recording = Recording {
+            header,
+            events: Vec::new(),
+            end: Some((final_frame::Ending::Done, 8_000 * hour)),
+            is_cut: false,
+        };
+        let picture = picture(&recording, (80, 24), "$ rondel call", "");
+        assert!(picture.matches("translateX").count() < 1_100 && picture.len() < 200_000);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rondel_progress::recording::Recording;
 use rondel_progress::replay::{TICK_MICROS, outputs, replay};
 use rondel_progress::svg::picture;
 use rondel_progress::units::elapsed;
-use rondel_progress::{RunState, Screen, Verbosity, final_frame, live};
+use rondel_progress::{Line, RunState, Screen, Verbosity, final_frame, live};
 use serde_json::json;
 
 use crate::output;
@@ -120,7 +120,7 @@ fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
             Ok(recording) => {
                 let (header, took) = (&recording.header, recording.ended().saturating_sub(recording.header.began));
                 let (began, took) = (timestamp(header.began), elapsed(took));
-                let command = &header.command;
+                let command = printable(&header.command);
                 table.push_str(&format!("{name:24}  {began}  {command:10}  {took:>7}  {}\n", result(&recording)));
             }
             Err(fault) => table.push_str(&format!("{name:24}  {}\n", fault.full_message())),
@@ -187,7 +187,7 @@ fn logs(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         None => all.iter().filter(|step| step.is_failed).collect(),
     };
     if found.is_empty() {
-        let names: Vec<&str> = all.iter().map(|step| step.name.as_str()).collect();
+        let names: Vec<String> = all.iter().map(|step| printable(&step.name)).collect();
         let fault = match wanted {
             Some(text) => Fault::not_found(format!("no step with `{text}` in its title printed anything")),
             None => Fault::not_found("no step of the run failed"),
@@ -201,7 +201,7 @@ fn logs(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     }
     for step in &found {
         if found.len() > 1 {
-            output::write(&format!("==> {} <==\n", step.name))?;
+            output::write(&format!("==> {} <==\n", printable(&step.name)))?;
         }
         let text: String = step.lines.iter().map(|line| line.ansi(color) + "\n").collect();
         output::write(&text)?;
@@ -210,6 +210,11 @@ fn logs(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         output::note("the output is not complete: there was too much of it to record");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A text of a recording without what controls a terminal. The file may come from someone else.
+fn printable(text: &str) -> String {
+    Line::plain(text).text()
 }
 
 /// The recording that the arguments name: a run, a file, or the newest run.
