@@ -178,7 +178,7 @@ def kill_while_working(engine) -> None:
 
 def test_an_engine_that_is_killed(fresh, folder):
     document = run_in("busybox", f"sleep {SLEEP}")
-    # The engine belongs to another command, so that nobody knows how it ended.
+    # The engine belongs to another command. This one cannot know how it ended.
     fresh.data("{ version }")
     client = fresh.start_query(document)
     kill_while_working(fresh)

@@ -328,6 +328,30 @@ def test_a_tree_that_cannot_be_written_stays(engine, two):
     assert files(two) == before
 
 
+def test_commands_at_once_lose_no_change(engine, repository):
+    app = make(engine, repository / "app")
+    names = [make(engine, repository / f"lib{number}").name for number in range(4)]
+    running = [engine.start("install", f"../{name}", cwd=app) for name in names]
+    for process in running:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert [entry["name"] for entry in config(app)["dependencies"]] == names
+
+
+def test_a_tree_cannot_bring_a_change_of_its_own(engine, repository):
+    app, library, victim = make(engine, repository / "app"), make(engine, repository / "lib"), repository / "victim"
+    victim.write_text("mine")
+    stage = app / ".rondel-update"
+    (stage / "new").mkdir(parents=True)
+    (stage / "new/victim").write_text("theirs")
+    (stage / "plan.json").write_text(json.dumps({"token": "", "root": str(repository), "moved": ["victim"], "removed": []}))
+    (stage / "decided").write_text("")
+    engine.run("install", library, cwd=app).failed("interrupted change of a module")
+    (stage / "decided").unlink()
+    engine.run("install", library, cwd=app).ok()
+    assert victim.read_text() == "mine" and not stage.exists()
+
+
 def test_a_killed_command_leaves_the_old_tree_or_the_new_one(engine, repository):
     whole = files(make(engine, repository / "m", "--sdk", "python"))
     seen = set()
