@@ -45,12 +45,17 @@ def test_sockets_of_the_kernels_cryptography_are_refused(engine):
     assert output(engine, script, image="python:3.13-slim") == "38 1\n40 1\n"
 
 
-def test_open_files_are_limited_as_for_the_engines_parent(engine):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert output(engine, "ulimit -Sn; ulimit -Hn") == f"{soft}\n{hard}\n"
-    limits = Path(f"/proc/{engine.status()['pid']}/limits").read_text().splitlines()
+def test_open_files_are_limited_as_for_the_engines_parent(fresh):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = before[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (500, hard))
+    try:
+        assert output(fresh, "ulimit -Sn; ulimit -Hn") == f"500\n{hard}\n"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    limits = Path(f"/proc/{fresh.status()['pid']}/limits").read_text().splitlines()
     (files,) = [line.split() for line in limits if line.startswith("Max open files")]
-    assert files[3] == files[4], "the engine has as many as it may have"
+    assert files[3] == files[4] == str(hard), "the engine may open as many as the machine permits"
 
 
 def test_containers_are_killed_before_the_engine(engine):
