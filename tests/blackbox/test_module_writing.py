@@ -126,3 +126,28 @@ def test_an_sdk_generates_code_and_clients(connected, workshop):
     write_sdk(workshop / "none", none, "broken-sdk")
     plain = source_document(probe, 'withClient(generator: "../none", outputDir: "client")', "generatedContextDirectory", ask="entries")
     connected.query(plain).failed("the SDK `../none` generates no clients", "generateClient")
+
+
+def test_commands_generate_clients(connected, workshop):
+    write_sdk(workshop / "sdk", GENERATOR, "broken-sdk")
+    probe = write_config(workshop / "probe", "probe", {"source": "../sdk"}, source="src", dependencies=["../dep"])
+    (probe / "src").mkdir()
+    (probe / "src/main.txt").write_text("code")
+    assert connected.run("client", "list", cwd=probe).ok().out == ""
+    said = connected.run("client", "install", "../../sdk", "../gen", cwd=probe / "src").ok()
+    assert said.out.endswith("Generated client at ../gen\n") and f"created    {probe.resolve()}/gen/client.json\n" in said.out
+    assert json.loads((probe / "dagger.json").read_text())["clients"] == [{"generator": "../sdk", "directory": "gen"}]
+    assert json.loads((probe / "gen/client.json").read_text())["dep"] is True
+    assert connected.run("client", "list", cwd=probe).ok().out == "gen  ../sdk\n"
+    assert connected.run("client", "list", "--json", cwd=probe).json() == [{"directory": "gen", "generator": "../sdk"}]
+    # Both commands generate what is missing.
+    for command in (["client", "update"], ["develop"]):
+        (probe / "gen/client.json").unlink()
+        connected.run(*command, cwd=probe).ok()
+        assert (probe / "gen/client.json").exists()
+    connected.run("client", "install", "../other", "gen", cwd=probe).failed("there is a client in `gen` already")
+    connected.run("client", "install", "python", "x", cwd=probe).failed("the built-in SDK `python` generates no clients")
+    connected.run("client", "uninstall", "x", cwd=probe).failed("there is no generated client in `x`")
+    said = connected.run("client", "uninstall", "gen", cwd=probe).ok()
+    assert "its files stay" in said.out and (probe / "gen/client.json").exists()
+    assert "clients" not in json.loads((probe / "dagger.json").read_text())

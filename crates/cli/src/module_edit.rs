@@ -18,7 +18,7 @@ use crate::tree_update::{CONFIGS, FileChange, Plans, TreeUpdate};
 const ALWAYS_LISTED: [&str; 4] = ["dagger.json", "dagger-module.toml", ".gitignore", ".gitattributes"];
 /// What is asked of a module.
 const FIELDS: &str = "configExists localContextDirectoryPath sourceRootSubpath sourceSubpath moduleName \
-                      moduleOriginalName engineVersion sdk{source} configClients{directory} dependencies{kind asString}";
+                      moduleOriginalName engineVersion sdk{source} configClients{directory generator} dependencies{kind asString}";
 
 /// The right to change modules. Other commands that change modules wait until it is dropped, so
 /// that none of them starts from a configuration that is about to change.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod call;
+mod client;
 mod config;
 mod develop;
 mod engine;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Command> {
         uninstall::command(),
         update::command(),
         develop::command(),
+        client::command(),
         config::command(),
         run::command(),
         session::command(),
@@ -83,6 +85,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches, command_line: fn() 
         Some(("uninstall", m)) => block_on(uninstall::run(settings, m)),
         Some(("update", m)) => block_on(update::run(settings, m)),
         Some(("develop", m)) => block_on(develop::run(settings, m)),
+        Some(("client", m)) => block_on(client::run(settings, m)),
         Some(("config", m)) => block_on(config::run(settings, m)),
         Some(("session", m)) => block_on(session::run(settings, m)),
         Some(("trace", m)) => trace::run(settings, m),
