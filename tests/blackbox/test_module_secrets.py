@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from kit import REPO, unique, write_module
+from kit import IMPORTS, REPO, unique, write_module
+from kit.terminal import Terminal
 
 pytestmark = pytest.mark.once
 
@@ -114,3 +115,55 @@ def test_cache_mounts_of_a_modules_dockerfiles_belong_to_the_module(connected, f
     with connected.session() as session:
         seen = session.query(mine % text)["directory"]["withNewFile"]["dockerBuild"]["file"]["contents"].split()
     assert salt in seen and salt + "a" not in seen
+
+
+LEAKING = (
+    IMPORTS
+    + '''import sys
+import time
+
+
+@object_type
+class Leaking:
+    @function
+    async def leak(self, token: dagger.Secret) -> str:
+        """Does everything with the text of a secret that module code should not do."""
+        text = await token.plaintext()
+        print("whole:", text, flush=True)
+        sys.stdout.write("in parts: " + text[:9])
+        sys.stdout.flush()
+        time.sleep(0.3)
+        print(text[9:], "over", flush=True)
+        container = dag.container().from_("busybox")
+        await container.with_exec(["echo", text]).sync()
+        padding = "x" * 70
+        await container.with_exec(["echo", padding, text]).sync()
+        try:
+            await container.with_exec(["sh", "-c", "echo of a process >&2; exit 3", text]).sync()
+        except dagger.ExecError as error:
+            raise ValueError(f"the token {text} is refused") from error
+        return ""
+'''
+)
+
+
+@pytest.mark.parametrize("progress", ["plain", "tty", "logs", "json"])
+def test_what_module_code_prints_of_a_secret_is_redacted(connected, folder, progress):
+    module = write_module(folder, LEAKING, "leaking")
+    token = f"{TOKEN}-{unique()}"
+    before = set((connected.state / "traces").glob("*"))
+    words = ["--progress", progress, "-v", "call", "-m", module, "leak", "--token=env://TOKEN"]
+    if progress == "tty":
+        terminal = Terminal(connected, *words, columns=200, env={"TOKEN": token})
+        assert terminal.end() == 1
+        shown = terminal.everything.decode(errors="replace")
+    else:
+        done = connected.run(*words, env={"TOKEN": token}).failed("the token *** is refused", code=1)
+        shown = done.out + done.err
+    (recording,) = set((connected.state / "traces").glob("*")) - before
+    for text in [shown, recording.read_text(), connected.log()]:
+        # Half of it is not shown either.
+        assert TOKEN[:12] not in text and token[-12:] not in text, text
+    written = "".join(event["text"] for line in recording.read_text().splitlines() if "text" in (event := json.loads(line)))
+    assert "whole: ***\n" in written and "in parts: *** over\n" in written, written
+    assert "exec echo ***" in recording.read_text()

@@ -13,10 +13,11 @@ use rondel_events::Sink;
 use rondel_fault::Result;
 use rondel_link::{Ending, Hello};
 use rondel_ports::cache::Cache as _;
-use rondel_session::Caller;
+use rondel_session::{Caller, SecretStore};
 
 use crate::attach::{self, AttachPoint};
 use crate::client_link::Link;
+use crate::client_redaction::redact_errors;
 use crate::client_registry::AttachedClient;
 use crate::engine::Engine;
 use crate::failure_terminal::FailureObserver;
@@ -64,9 +65,10 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
         };
         match response {
             Ok(response) => {
-                let Caller { session, client, .. } = &*client.caller;
-                report_errors(session, client, &response, &engine.api.instruments);
-                watch.answered(&engine.api.services.ops, response).await.body()
+                let Caller { session, client: id, .. } = &*client.caller;
+                report_errors(session, id, &response, &engine.api.instruments);
+                let response = watch.answered(&engine.api.services.ops, response).await;
+                redact_errors(response, secrets_of(&client)).body()
             }
             Err(text) => {
                 engine.api.instruments.invalid_request();
@@ -88,6 +90,10 @@ fn named(engine: &Engine, headers: &HeaderMap) -> Option<AttachedClient> {
     headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok()).and_then(|id| engine.clients.get(id))
 }
 
+fn secrets_of(client: &AttachedClient) -> &SecretStore {
+    &rondel_session::client(&client.caller).session.secrets
+}
+
 /// The modules that the client is served, or the same error that its queries get.
 async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response<Body> {
     let Some(client) = named(&engine, &headers) else { return unknown_client() };
@@ -96,7 +102,7 @@ async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Respon
         Ok(()) => json(&client.served(&engine.api.modules)).into_response(),
         Err(fault) => {
             let refused = watch.answered(&engine.api.services.ops, refused(fault)).await;
-            (StatusCode::BAD_REQUEST, refused.body()).into_response()
+            (StatusCode::BAD_REQUEST, redact_errors(refused, secrets_of(&client)).body()).into_response()
         }
     }
 }

@@ -16,6 +16,7 @@ use rondel_store::Store;
 use rondel_version::View;
 use tokio_util::sync::CancellationToken;
 
+use crate::client_redaction::RedactedEvents;
 use crate::client_registry::{AttachTime, AttachedClient, ClientRegistry};
 use crate::gc::GarbageCollector;
 use crate::log_output::LogOutput;
@@ -76,6 +77,7 @@ impl Engine {
         if joined.is_none() {
             self.log.redact(&session);
         }
+        let sink = RedactedEvents::new(session.secrets.clone(), sink);
         let log = OperatorLog::new(session.id.clone(), id.clone(), sink, self.api.instruments.clone());
         let events = Emitter::new(log);
         let failures = (!hello.interactive.is_empty()).then(|| Failures::new(hello.interactive));

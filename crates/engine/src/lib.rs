@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod cache_miss_log;
 pub mod client_link;
+mod client_redaction;
 pub mod client_registry;
 pub mod config;
 mod config_error;

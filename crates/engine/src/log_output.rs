@@ -154,8 +154,9 @@ impl OutputState {
     /// `line` without the secrets of live sessions.
     fn redact(&self, line: &[u8]) -> Vec<u8> {
         let mut clean = line.to_vec();
-        for session in self.sessions.iter().filter_map(Weak::upgrade) {
-            clean = session.secrets.redaction().redact(&String::from_utf8_lossy(&clean)).into_bytes();
+        for secrets in self.sessions.iter().filter_map(Weak::upgrade).filter_map(|session| session.secrets.redaction())
+        {
+            clean = secrets.redact(&String::from_utf8_lossy(&clean)).into_bytes();
         }
         clean
     }

@@ -36,6 +36,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::attach::{self, AttachPoint};
 use crate::client_link::Link;
+use crate::client_redaction::RedactedEvents;
 use crate::client_registry::AttachedClient;
 use crate::container_machine::ContainerMachine;
 use crate::graphql_request::{error_json, execute_body};
@@ -310,6 +311,7 @@ impl NestedEndpoint {
                 Fault::denied("a process in a container cannot use `--allow`: only a client outside allows things");
             return Err(fault.with_hint("give `--allow` to the command on your machine"));
         }
+        let sink = RedactedEvents::new(self.nested.origin.session.secrets.clone(), sink);
         let nested =
             NestedClient { events: self.nested.events.also(sink), workdir: hello.workdir, ..self.nested.clone() };
         let asked = Some(&hello.version).filter(|version| !version.is_empty()).map(|version| View::of_client(version));

@@ -3,6 +3,7 @@
 //! *Invariants.* Every event goes on to the client unchanged. A cached result makes no line at the
 //! default level. Output of processes is not logged.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -173,6 +174,10 @@ impl Sink for OperatorLog {
 
     fn explain(&self, span: SpanId, parts: &dyn Fn() -> Vec<(String, String)>) {
         self.inner.explain(span, parts);
+    }
+
+    fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.inner.redact(text)
     }
 
     fn attribute(&self, span: SpanId, attribute: &Attribute) {

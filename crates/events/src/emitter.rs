@@ -102,7 +102,8 @@ impl Emitter {
 
     fn open(&self, work: Work, name: &str, internal: bool) -> Span {
         let span = SpanId(NEXT.fetch_add(1, Ordering::Relaxed));
-        self.sink.emit(Event::Start { span, parent: self.span.id, work, name: title(name), internal, at: now() });
+        let name = title(&self.sink.redact(name));
+        self.sink.emit(Event::Start { span, parent: self.span.id, work, name, internal, at: now() });
         if let Some(call) = &self.call {
             self.sink.attribute(span, &Attribute::CallId(call.clone()));
         }
@@ -185,7 +186,8 @@ impl Emitter {
     pub fn wait(&self, on: &str) -> Waiting {
         self.span.waits.fetch_add(1, Ordering::Relaxed);
         if self.span.id != SpanId::default() {
-            self.sink.emit(Event::Waiting { span: self.span.id, on: title(on), at: now() });
+            let on = title(&self.sink.redact(on));
+            self.sink.emit(Event::Waiting { span: self.span.id, on, at: now() });
         }
         Waiting(self.clone())
     }

@@ -1,9 +1,10 @@
 //! Spans, logs and progress as plain data, and the narrow way to emit them.
 //!
 //! *Invariants.* Nothing here knows exporters or screens. Emitting never blocks and never fails. An
-//! [`Emitter`] is passed down as a value; there is no global one. The code that emits an event
-//! redacts secrets in its text. Titles are bounded, and so is the number of progress events. A
-//! receiver that passes events through [`OpenSpans`] sees one end of every span, whatever happens.
+//! [`Emitter`] is passed down as a value; there is no global one. Titles are bounded, and so is
+//! the number of progress events. Secrets are redacted by sinks; [`Sink::redact`] does so before a
+//! title is shortened. A receiver that passes events through [`OpenSpans`] sees one end of every
+//! span, whatever happens.
 
 mod emitter;
 mod event;

@@ -1,5 +1,6 @@
 //! Receivers of events.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::event::{Event, SpanId};
@@ -26,6 +27,12 @@ pub trait Sink: Send + Sync {
 
     /// Receives a fact about `span`.
     fn attribute(&self, _span: SpanId, _attribute: &Attribute) {}
+
+    /// Redacts the secrets in a text before it is shortened to a title. A secret that is cut off
+    /// would not be recognized later.
+    fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A sink that drops every event.
@@ -53,5 +60,12 @@ impl Sink for Both {
     fn attribute(&self, span: SpanId, attribute: &Attribute) {
         self.0.attribute(span, attribute);
         self.1.attribute(span, attribute);
+    }
+
+    fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.0.redact(text) {
+            Cow::Borrowed(text) => self.1.redact(text),
+            Cow::Owned(text) => Cow::Owned(self.1.redact(&text).into_owned()),
+        }
     }
 }

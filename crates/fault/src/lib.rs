@@ -271,7 +271,9 @@ impl Fault {
                 stdout: map(&failure.stdout),
                 stderr: map(&failure.stderr),
             }),
-            Detail::Values(values) => Detail::Values(values.clone()),
+            Detail::Values(values) => {
+                Detail::Values(values.iter().map(|(name, value)| (name.clone(), map_strings(value, map))).collect())
+            }
         });
         Self(Arc::new(Inner {
             kind: self.0.kind,
@@ -338,6 +340,17 @@ impl Fault {
         let mut inner = Arc::try_unwrap(self.0).unwrap_or_else(|shared| (*shared).clone());
         change(&mut inner);
         Self(Arc::new(inner))
+    }
+}
+
+/// `value` with every string in it replaced.
+fn map_strings(value: &serde_json::Value, map: &dyn Fn(&str) -> String) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(map(text)),
+        Value::Array(items) => items.iter().map(|item| map_strings(item, map)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), map_strings(value, map))).collect(),
+        other => other.clone(),
     }
 }
 
@@ -439,6 +452,10 @@ mod tests {
         let clean = fault.map_texts(&|text| text.replace("key", "***"));
         assert!(!format!("{clean:?} {:?} {:?}", clean.detail(), clean.causes()).contains("key"), "{clean:?}");
         assert_eq!((clean.code(), clean.to_string()), (Code::ExecFailed, "use ***: the ***".to_owned()));
+        let values = serde_json::json!({"trace": ["a key", {"of": "key"}], "n": 1});
+        let detail = Detail::Values(values.as_object().cloned().unwrap_or_default());
+        let clean = Fault::user("x").with_detail(detail).map_texts(&|text| text.replace("key", "***"));
+        assert!(matches!(clean.detail(), Some(Detail::Values(v)) if v["trace"][1]["of"] == "***" && v["n"] == 1));
     }
 
     #[test]

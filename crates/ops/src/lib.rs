@@ -46,6 +46,7 @@ mod stats;
 mod terminal;
 mod tree_hash;
 mod unpack;
+mod utf8;
 mod volumes;
 mod work_layer;
 

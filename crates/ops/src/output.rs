@@ -9,6 +9,7 @@ use rondel_fault::{Attempt, OutputTail, Result, lock};
 use rondel_ports::process::OutputSink;
 
 use crate::redact::{Redactor, Secrets};
+use crate::utf8::whole_characters;
 
 /// The most bytes stored of each stream. Later bytes are counted, and only the last of them are
 /// kept.
@@ -126,20 +127,6 @@ impl CaptureState {
     }
 }
 
-/// The length of `bytes` without an incomplete character at the end.
-fn whole_characters(bytes: &[u8]) -> usize {
-    let start = bytes.len().saturating_sub(4);
-    match std::str::from_utf8(&bytes[start..]) {
-        Err(e) if e.error_len().is_none() => start + e.valid_up_to(),
-        // Cutting at `start` may have split a character. Then only an incomplete character at the
-        // end counts.
-        Err(_) => (start..bytes.len())
-            .find(|&at| matches!(std::str::from_utf8(&bytes[at..]), Err(e) if e.error_len().is_none() && e.valid_up_to() == 0))
-            .unwrap_or(bytes.len()),
-        Ok(_) => bytes.len(),
-    }
-}
-
 fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -233,19 +220,5 @@ mod tests {
         assert!(tail.text.ends_with("9\nlast"));
         assert_eq!((tail.text.lines().count(), tail.omitted_lines), (50, 9_952));
         assert_eq!(BoundedOutput::default().last_lines(), OutputTail::default());
-    }
-
-    #[test]
-    fn characters_are_not_split() {
-        let check = |bytes: &[u8], want: usize| assert_eq!(whole_characters(bytes), want, "{bytes:?}");
-        check(b"", 0);
-        check(b"abcdef", 6);
-        check("abcé".as_bytes(), 5);
-        check(&"abcé".as_bytes()[..4], 3);
-        check(&"ab€".as_bytes()[..4], 2);
-        check("ééé€".as_bytes(), 9);
-        check(&"ééé😀".as_bytes()[..9], 6);
-        check(b"ab\xff", 3);
-        check(b"\xff\xff\xff\xff\xc3", 4);
     }
 }

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use crate::utf8::whole_characters;
+
 /// The replacement of a secret.
 pub const MASK: &[u8] = b"***";
 /// Shorter lines of a plaintext are not redacted on their own.
@@ -51,6 +53,11 @@ impl Secrets {
         Self(Arc::new(PatternTable { patterns, first }))
     }
 
+    /// Whether there is nothing to redact.
+    pub fn is_empty(&self) -> bool {
+        self.0.patterns.is_empty()
+    }
+
     /// A redactor for one stream.
     pub fn redactor(&self) -> Redactor {
         Redactor { secrets: self.clone(), held: Vec::new() }
@@ -70,6 +77,41 @@ impl Secrets {
 pub struct Redactor {
     secrets: Secrets,
     held: Vec<u8>,
+}
+
+/// Redacts one stream of text, whose secrets may change from piece to piece.
+#[derive(Debug, Default)]
+pub struct TextRedactor {
+    held: Vec<u8>,
+}
+
+impl TextRedactor {
+    /// Takes the next piece and returns the text that is redacted by now.
+    pub fn push(&mut self, secrets: &Secrets, piece: &str) -> String {
+        self.held.extend_from_slice(piece.as_bytes());
+        self.drain(secrets, false)
+    }
+
+    /// Ends the stream and returns the rest.
+    pub fn finish(mut self, secrets: &Secrets) -> String {
+        self.drain(secrets, true)
+    }
+
+    /// Whether nothing is held back.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    fn drain(&mut self, secrets: &Secrets, over: bool) -> String {
+        let mut redactor = Redactor { secrets: secrets.clone(), held: std::mem::take(&mut self.held) };
+        let mut clean = redactor.drain(over);
+        if !over {
+            // A secret that is not text may begin within a character.
+            self.held = clean.split_off(whole_characters(&clean));
+            self.held.append(&mut redactor.held);
+        }
+        String::from_utf8(clean).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    }
 }
 
 /// The result of matching at one position.
@@ -171,6 +213,27 @@ mod tests {
         assert_eq!(redactor.push(b"line\n"), b"line\n");
         assert_eq!(redactor.push(b"a to"), b"a ");
         assert_eq!(redactor.push(b"p"), b"top");
+    }
+
+    #[test]
+    fn secrets_may_be_added_within_a_text() {
+        let (none, one) = (Secrets::default(), Secrets::new([b"token".as_slice()]));
+        let two = Secrets::new([b"token".as_slice(), b"tower\xc3\x28"]);
+        let mut text = TextRedactor::default();
+        assert_eq!(text.push(&none, "a token to"), "a token to");
+        assert_eq!(text.push(&one, "ken tok"), "ken ");
+        assert!(!text.is_idle());
+        assert_eq!(text.push(&two, "en to"), "*** ");
+        assert_eq!(text.push(&two, "wn"), "town");
+        assert!(text.is_idle());
+        assert_eq!(text.push(&one, "é tok"), "é ");
+        assert_eq!(text.push(&none, "é"), "toké");
+        assert_eq!(text.push(&one, "to"), "");
+        assert_eq!(text.finish(&one), "to");
+        let within = Secrets::new([b"\xa9x".as_slice()]);
+        let mut text = TextRedactor::default();
+        assert_eq!(text.push(&within, "é"), "");
+        assert_eq!(text.push(&within, "y"), "éy");
     }
 
     proptest! {

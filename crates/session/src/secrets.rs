@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -55,6 +56,8 @@ pub struct SecretStore {
     provided: Mutex<HashMap<String, Slot>>,
     /// The compiled plaintext for logs. `None` until it is needed, and after each change.
     redaction: Mutex<Option<redact::Secrets>>,
+    /// Whether there has been any plaintext.
+    is_used: AtomicBool,
 }
 
 impl SecretStore {
@@ -64,6 +67,7 @@ impl SecretStore {
         lock(&self.failed).remove(&handle);
         lock(&self.known).insert(handle, provided);
         *lock(&self.redaction) = None;
+        self.is_used.store(true, Ordering::Release);
     }
 
     /// Stores why there is no plaintext. Everything that needs the secret fails with this error.
@@ -90,12 +94,15 @@ impl SecretStore {
         found.filter(|provided| provided.is_valid()).map(|provided| provided.plaintext.clone())
     }
 
-    /// What redacts all plaintext of the session in log lines, expired plaintext included, as it is
-    /// and as it looks inside quotes. It is compiled once per change, and lives as long as the
-    /// session.
-    pub fn redaction(&self) -> redact::Secrets {
+    /// What redacts all plaintext of the session, expired plaintext included, as it is and as it
+    /// looks inside quotes. It is compiled once per change, and lives as long as the session.
+    /// `None` while the session has had no plaintext, at the cost of reading one flag.
+    pub fn redaction(&self) -> Option<redact::Secrets> {
+        if !self.is_used.load(Ordering::Acquire) {
+            return None;
+        }
         let mut redaction = lock(&self.redaction);
-        redaction.get_or_insert_with(|| self.compile()).clone()
+        Some(redaction.get_or_insert_with(|| self.compile()).clone())
     }
 
     fn compile(&self) -> redact::Secrets {
@@ -193,13 +200,14 @@ mod tests {
     #[test]
     fn log_lines_are_redacted_after_every_change() {
         let store = SecretStore::default();
-        assert_eq!(store.redaction().redact("first"), "first");
+        let redact = |text: &str| store.redaction().map(|secrets| secrets.redact(text));
+        assert_eq!(redact("first"), None);
         store.put(&secret("env://A"), provided("first", None));
-        assert_eq!(store.redaction().redact("first second"), "*** second");
+        assert_eq!(redact("first second").as_deref(), Some("*** second"));
         store.put(&secret("env://B"), provided("second\t\"x\"", None));
-        assert_eq!(store.redaction().redact(r#"first "second\t\"x\"""#), r#"*** "***""#);
+        assert_eq!(redact(r#"first "second\t\"x\"""#).as_deref(), Some(r#"*** "***""#));
         store.put_failure(&secret("env://B"), Fault::user("gone"));
-        assert_eq!(store.redaction().redact("first second"), "*** second");
+        assert_eq!(redact("first second").as_deref(), Some("*** second"));
     }
 
     #[tokio::test]
