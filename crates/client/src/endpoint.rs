@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::PROTOCOL;
 use rondel_streams::Stream;
@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::connect::{EngineCommand, connect};
 use crate::engine_end::Peer;
+use crate::http::Request;
 use crate::state::StateDir;
 use crate::stopped_process::StoppedProcess;
 
@@ -124,18 +125,14 @@ impl Endpoint {
     }
 
     /// Sends one request and reads the whole answer.
-    pub(crate) async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<(StatusCode, Bytes)> {
         let connection = self.open(None).await?;
         let authorization = self.authorization();
-        let mut all = headers.to_vec();
-        all.extend(authorization.as_deref().map(|value| ("authorization", value)));
-        let answer = crate::http::request(connection.stream, method, path, &all, body);
+        let request = match authorization.as_deref() {
+            Some(value) => request.with_header("authorization", value),
+            None => request,
+        };
+        let answer = crate::http::send(connection.stream, request);
         Connection::watch(&connection.peer, answer).await
     }
 

@@ -7,7 +7,7 @@
 pub mod connect;
 pub mod endpoint;
 mod engine_end;
-pub mod http;
+mod http;
 pub mod link;
 mod refusal;
 pub mod state;

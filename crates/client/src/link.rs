@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::connect::{EngineCommand, connect};
 use crate::endpoint::{Connection, Endpoint, next_line};
 use crate::engine_end::{HungUp, Peer};
+use crate::http::Request;
 use crate::state::StateDir;
 use crate::streams::{EndOnDrop, ShowTerminal, Streams};
 
@@ -170,21 +171,15 @@ impl Attached {
     /// # Errors
     /// When the engine goes away first.
     pub async fn forward(&self, client: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        let headers = [("content-type", "application/json"), (CLIENT_HEADER, client)];
-        let answer = self.request(Method::POST, rondel_link::QUERY, &headers, body).await?;
+        let request = Request::new(Method::POST, rondel_link::QUERY, body).with_header(CLIENT_HEADER, client);
+        let answer = self.send(request.with_header("content-type", "application/json")).await?;
         self.flush_events().await;
         Ok(answer)
     }
 
     /// Sends a request. An engine that is gone is reported as the one that this client attached to.
-    async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
-        match self.endpoint.request(method, path, headers, body).await {
+    async fn send(&self, request: Request<'_>) -> Result<(StatusCode, Bytes)> {
+        match self.endpoint.send(request).await {
             Ok(answer) => Ok(answer),
             Err(fault) => Err(self.peer.explain(fault).await),
         }
@@ -215,7 +210,8 @@ impl Attached {
     /// # Errors
     /// When the engine goes away first.
     pub async fn describe(&self, client: &str) -> Result<(StatusCode, Bytes)> {
-        self.request(Method::GET, rondel_link::SERVED, &[(CLIENT_HEADER, client)], Bytes::new()).await
+        let request = Request::new(Method::GET, rondel_link::SERVED, Bytes::new());
+        self.send(request.with_header(CLIENT_HEADER, client)).await
     }
 
     /// A connection that the engine upgraded at `path`, in the session of this client.
@@ -366,7 +362,7 @@ pub async fn ask(
     body: impl Into<Bytes>,
 ) -> Result<Bytes> {
     let Connection { stream, peer } = Connection::of_engine(state, connect(state, launch).await?);
-    let answer = crate::http::request(stream, method, path, &[], body.into());
+    let answer = crate::http::send(stream, Request::new(method, path, body.into()));
     let (status, body) = Connection::watch(&peer, answer).await?;
     if status.is_success() {
         return Ok(body);
