@@ -17,7 +17,7 @@ use rondel_session::{Caller, Client, client};
 
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
-use crate::source::resolve_source::{SourceRequest, SourceResolver, empty_context};
+use crate::source::resolve_source::{SourceRequest, SourceResolver, empty_context, internal};
 
 impl SourceResolver {
     /// `source` with the files that its configuration selects, and the files `more`, relative to
@@ -45,7 +45,7 @@ impl SourceResolver {
             SourceKind::Local => {
                 exclude.push(".git".into());
                 let filter = Filter { include, exclude, gitignore: true };
-                ops.import_dir(&me.op_cx, host_directory(me, source)?, &filter).await
+                ops.import_dir(&internal(me), host_directory(me, source)?, &filter).await
             }
             _ => {
                 let filter = Filter { include, exclude, gitignore: false };

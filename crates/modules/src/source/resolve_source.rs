@@ -18,6 +18,7 @@ use rondel_module_model::source::provider_location::{
     ReferenceLocation, is_remote, locate_provider, provider_not_found, resolving_provider,
 };
 use rondel_module_model::source::reference::{ReferenceKind, classify, context_patterns, inside_context};
+use rondel_ops::OpContext;
 use rondel_ports::host::shown;
 use rondel_session::{Caller, Client, client};
 
@@ -188,7 +189,7 @@ impl SourceResolver {
                 if config_text.is_empty() {
                     return Ok(ops.tree(&me.op_cx, &empty_context(&below)).await?);
                 }
-                let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
+                let imported = ops.import_dir(&internal(me), &context, &filter).await;
                 imported.map_err(|e| e.context(format!("load the source of module `{name}`")).into())
             };
             let dependency = |dependency: &DependencyConfig| {
@@ -261,7 +262,7 @@ impl SourceResolver {
         let Some(format) = format_in(me, root) else { return Ok(("".into(), ModuleConfig::default())) };
         let path = root.join(format.file_name());
         let place = path.to_string_lossy().into_owned();
-        let snapshot = me.services.ops.import_file(&me.op_cx, &path).await?;
+        let snapshot = me.services.ops.import_file(&internal(me), &path).await?;
         let key = snapshot.digest();
         let text = match self.configs.get(&key) {
             Some(text) => text,
@@ -463,6 +464,12 @@ fn find_config_folder(me: &Client, host: &Client, path: &Path) -> Option<PathBuf
 /// The format of the configuration in a folder of the host. `None` when there is no configuration.
 fn format_in(me: &Client, folder: &Path) -> Option<ConfigFormat> {
     ConfigFormat::ALL.into_iter().find(|format| exists(me, &folder.join(format.file_name())))
+}
+
+/// The context in which files of a module source are read from the host. Users did not ask for this
+/// step: it is shown only if it takes long or fails.
+pub(crate) fn internal(me: &Client) -> OpContext {
+    me.op_cx.reporting(&me.op_cx.events.internal())
 }
 
 /// The text and the parsed configuration in the folder `root` of a directory. Both are empty when
