@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from kit import GREETER, write_module
+from kit import BINARY, GREETER, IMPORTS, write_module
+from kit.events import open_spans, outcome
 from kit.graphql import sh
 from kit.screen import Screen
 from kit.terminal import Terminal, document_file
@@ -94,9 +97,62 @@ def test_ctrl_c_leaves_what_was_interrupted(engine, folder):
     terminal.type("\x03")
     done = Shown(terminal, 100, 24)
     frame = done.final_frame()
-    assert done.code in (2, 130) and frame[-1].startswith("⊘ 1 cancelled"), done.lines
-    assert any("⊘ exec sh -c sleep 1000" in line and "cancelled" in line for line in frame), done.lines
-    assert len(done.rest()) == 1 and "cancel" in done.rest()[0].lower() or "interrupted" in done.rest()[0].lower(), done.lines
+    assert done.code == 130 and frame[-1].startswith("⊘ 1 interrupted in "), done.lines
+    assert any("⊘ exec sh -c sleep 1000" in line and " interrupted " in line for line in frame), done.lines
+    assert done.rest() == ["Interrupted."], done.lines
+    assert not any("running" in line or "●" in line for line in done.lines), done.lines
+    replayed = engine.run("trace", "replay", "--final").ok().out.splitlines()
+    assert replayed[-1].startswith("⊘ 1 interrupted in "), replayed
+
+
+def test_ctrl_c_ends_every_step_of_the_event_stream(engine, folder):
+    script = sh(f"echo begun; sleep 1000; {os.urandom(4).hex()}")
+    words = [BINARY, "--progress", "json", "query", "--doc", document_file(folder, in_busybox(script))]
+    process = subprocess.Popen(words, cwd=folder, env=engine.environment(), stderr=subprocess.PIPE, text=True)
+    lines = []
+    while not lines or "begun" not in lines[-1]:
+        lines.append(process.stderr.readline())
+        assert lines[-1], lines
+    process.send_signal(signal.SIGINT)
+    lines.extend(process.stderr.read().splitlines())
+    assert process.wait() == 130
+    assert lines.pop() == "Interrupted."
+    assert json.loads(lines.pop())["end"] == "interrupted"
+    events = [json.loads(line) for line in lines]
+    assert open_spans(events) == {}
+    assert outcome([event for event in events if event["event"] == "end"][-1:]) == "cancelled", events
+
+
+def test_a_cancellation_by_the_engine_is_no_interrupt(fresh, folder):
+    """The exit code 130 is for a signal of the user."""
+    terminal = Terminal(fresh, "query", "--doc", document_file(folder, in_busybox(sh("sleep 1000"))))
+    terminal.until("exec sh -c sleep")
+    fresh.run("engine", "stop").ok()
+    assert terminal.end() == 1
+    shown = terminal.everything.decode()
+    assert "interrupted" not in shown.lower() and re.search(r"(?m)^(\x1b\[[0-9;?]*[A-Za-z])*Error:", shown), shown
+
+
+def test_every_field_that_failed_is_reported(engine):
+    fields = in_busybox(*[sh(f"echo why {code}; exit {code}; {os.urandom(4).hex()}") for code in (3, 4)], sh("exit 0"))
+    err = engine.run("-q", "query", stdin=fields).failed(code=3).err
+    assert [line for line in err.splitlines() if "| why" in line] == ["    | why 3", "    | why 4"], err
+    assert err.count("✘ exec sh -c echo why") == 2 and err.splitlines()[-1].endswith("exit code: 4"), err
+    # One reason is told once.
+    missing = '{ a: %s b: %s }' % (('container { from(address: "no-such-image:1") { id } }',) * 2)
+    assert engine.run("-q", "query", stdin=missing).failed("no-such-image").err.count("Error:") == 1
+
+
+def test_output_that_is_not_recorded_is_not_pointed_to(fresh):
+    document = in_busybox(sh("seq 99; exit 3"))
+    pointer = "all of it: rondel trace logs"
+    fresh.run("-q", "query", stdin=document).failed("49 more lines before; " + pointer)
+    for recording in (fresh.state / "traces").iterdir():
+        recording.unlink()
+    (fresh.state / "traces").rmdir()
+    (fresh.state / "traces").write_text("in the way")
+    err = fresh.run("-q", "query", stdin=document).failed("49 more lines before").err
+    assert pointer not in err, err
 
 
 def test_output_of_programs_is_interpreted(engine, folder):
@@ -178,7 +234,19 @@ def test_an_exception_in_user_code_ends_the_run(connected, folder):
     module = write_module(folder, "import dagger\n\n@dagger.object_type\nclass Probe:\n    @dagger.function\n    def go(self) -> str:\n        return {}['missing']\n")
     done = shown(connected, "call", "-m", module, "go")
     assert done.code != 0 and done.final_frame()[-1].startswith("✘ 1 failed"), done.lines
-    assert any(line.startswith("✘ probe go ") for line in done.final_frame()), done.lines
+    assert any(re.match(r"✘ probe go KeyError: 'missing' ", line) for line in done.final_frame()), done.lines
+    plain = connected.run("--progress", "plain", "call", "-m", module, "go").failed().err
+    assert re.search(r"(?m)^\d+ +probe go ERROR \[\d+\.\ds\] KeyError: 'missing'$", plain), plain
+
+
+def test_reading_the_files_of_a_module_is_no_step(connected, folder):
+    code = IMPORTS + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return '%s'\n" % os.urandom(4).hex()
+    module = write_module(folder, code)
+    for words in [["call", "-m", module, "go"], ["call", "-m", module, "go", "--help"], ["functions", "-m", module]]:
+        err = connected.run("--progress", "plain", *words).ok().err
+        assert not re.search(r"\bsync\b|dagger\.json", err), err
+    err = connected.run("--progress", "plain", "-vv", "call", "-m", module, "go").ok().err
+    assert re.search(r"(?m)^\d+ +sync .*/dagger\.json DONE", err), err
 
 
 def test_progress_as_text(engine):
@@ -192,8 +260,8 @@ def test_progress_as_text(engine):
     assert re.fullmatch(r"[.:]+", dots[0]) and SUMMARY.match(dots[1]), dots
     logs = engine.run("--progress", "logs", "query", stdin=fresh(0)).ok().err.splitlines()
     assert [line.rpartition(" | ")[2] for line in logs][-2:] == ["one", "y"] and all(line.startswith("exec sh -c") for line in logs), logs
-    events = [json.loads(line) for line in engine.run("query", stdin=fresh(0), env={"RONDEL_PROGRESS": "json"}).ok().err.splitlines()]
-    assert {"start", "log", "end"} <= {event["event"] for event in events}
+    *events, end = [json.loads(line) for line in engine.run("query", stdin=fresh(0), env={"RONDEL_PROGRESS": "json"}).ok().err.splitlines()]
+    assert {"start", "log", "end"} <= {event["event"] for event in events} and end["end"] == "done"
     for flags in [["-q"], ["--silent"], ["--progress", "quiet"], ["--progress", "plain", "-s"]]:
         assert engine.run(*flags, "query", stdin=fresh(0)).ok().err == ""
     wrong = engine.run("query", stdin="{ version }", env={"RONDEL_PROGRESS": "nonsense"}).failed("nonsense", code=2).err

@@ -381,12 +381,26 @@ fn parse(answer: &[u8]) -> Result<Value> {
     Value::deserialize(&mut reader).map_err(wrong)
 }
 
-/// The data of a response, or its first error as a [`Fault`].
+/// The data of a response, or its errors: the first one, with the others as its siblings. Fields
+/// that failed for the same reason count as one.
 fn data(answer: &[u8]) -> Result<Value> {
     let mut answer = parse(answer)?;
-    let Some(error) = answer["errors"].as_array().and_then(|errors| errors.first()) else {
+    let mut faults: Vec<Fault> = Vec::new();
+    for fault in answer["errors"].as_array().into_iter().flatten().map(fault_of) {
+        let is_same = |other: &Fault| other.message() == fault.message() && other.causes() == fault.causes();
+        if !faults.iter().any(is_same) {
+            faults.push(fault);
+        }
+    }
+    if faults.is_empty() {
         return Ok(answer["data"].take());
-    };
+    }
+    let first = faults.remove(0);
+    Err(first.with_siblings(faults))
+}
+
+/// An error of a response as a [`Fault`].
+fn fault_of(error: &Value) -> Fault {
     let message = error["message"].as_str().unwrap_or("the engine gave an error without a message");
     let extensions = &error["extensions"];
     let mut fault = match extensions["_type"].as_str() {
@@ -419,7 +433,7 @@ fn data(answer: &[u8]) -> Result<Value> {
     for hint in extensions["hints"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         fault = fault.with_hint(hint);
     }
-    Err(fault)
+    fault
 }
 
 /// The place of an error in a document. Errors of fields have extensions, and none of their places
@@ -491,5 +505,9 @@ mod tests {
             br#"{"errors":[{"message":"no","extensions":{"rondel.causes":[{"call":"ci go","message":"no"}]}}]}"#;
         assert_eq!(data(answer).expect_err("an error").causes()[0].call, "ci go");
         assert_eq!(data(br#"{"data":{"a":1}}"#).ok(), Some(json!({"a": 1})));
+        let several = br#"{"errors":[{"message":"a"},{"message":"b"},{"message":"a"},{"message":"c"}]}"#;
+        let fault = data(several).expect_err("an error");
+        let others: Vec<&str> = fault.siblings().iter().map(Fault::message).collect();
+        assert_eq!((fault.message(), others), ("a", vec!["b", "c"]));
     }
 }

@@ -34,12 +34,13 @@ fn is_closed_output(fault: &Fault) -> bool {
 
 /// Prints an error that names no files to standard error and returns the exit code.
 pub(crate) fn report(fault: &Fault) -> ExitCode {
-    report_in(fault, &Places::default(), false)
+    report_in(fault, &Places::default(), false, false)
 }
 
 /// Prints the error to standard error and returns the exit code. Files of the user are looked for
-/// in `places`. With `verbose`, the calls of libraries and SDKs are shown too.
-pub(crate) fn report_in(fault: &Fault, places: &Places, verbose: bool) -> ExitCode {
+/// in `places`. With `verbose`, the calls of libraries and SDKs are shown too. A run that
+/// `is_recorded` can be asked for all of its output.
+pub(crate) fn report_in(fault: &Fault, places: &Places, verbose: bool, is_recorded: bool) -> ExitCode {
     let code = ExitCode::from(code_of(fault));
     if is_closed_output(fault) {
         return code;
@@ -47,7 +48,7 @@ pub(crate) fn report_in(fault: &Fault, places: &Places, verbose: bool) -> ExitCo
     let err = std::io::stderr();
     let size = rustix::termios::tcgetwinsize(&err).ok().filter(|size| err.is_terminal() && size.ws_col > 0);
     let width = size.map(|size| usize::from(size.ws_col));
-    let text = render(&places.localized(fault), &Options { width, style: Style::stderr(), verbose });
+    let text = render(&places.localized(fault), &Options { width, style: Style::stderr(), verbose, is_recorded });
     let _ = err.lock().write_all(text.as_bytes());
     code
 }
@@ -66,7 +67,6 @@ pub(crate) fn code_of(fault: &Fault) -> u8 {
     match fault.detail() {
         _ if is_closed_output(fault) => exit_code::CLOSED_OUTPUT,
         Some(Detail::Exec(failure)) => u8::try_from(failure.exit_code).unwrap_or(1).max(1),
-        _ if fault.kind() == Kind::Cancelled => exit_code::INTERRUPTED,
         _ => 1,
     }
 }
@@ -91,6 +91,7 @@ fn json(fault: &Fault, code: u8) -> Value {
         "output": output,
         "hints": fault.hints(),
         "causes": causes,
+        "siblings": fault.siblings().iter().map(|sibling| json(sibling, code_of(sibling))).collect::<Vec<_>>(),
     })
 }
 
@@ -113,7 +114,8 @@ mod tests {
         for (fault, want) in [
             (Fault::user("x"), 1),
             (Fault::bug("x"), 1),
-            (Fault::cancelled("x"), 130),
+            // The code of an interrupt is for a signal of the user alone.
+            (Fault::cancelled("x"), 1),
             (exec().context("call it"), 42),
             (closed, 141),
         ] {
@@ -135,6 +137,8 @@ mod tests {
         assert_eq!((&got["exitCode"], &got["code"], &got["kind"]), (&json!(42), &json!("EXEC_FAILED"), &json!("user")));
         assert_eq!((&got["hints"], &got["message"]), (&json!(["look"]), &json!("exit code: 42")));
         assert_eq!(got["causes"].as_array().map(Vec::len), Some(2));
+        let several = json(&Fault::user("a").with_siblings(vec![exec()]), 1);
+        assert_eq!((&several["siblings"][0]["exitCode"], &got["siblings"]), (&json!(42), &json!([])));
         let plain = json(&Fault::not_found("no such module"), 1);
         assert_eq!(
             (&plain["location"], &plain["output"], &plain["code"]),

@@ -2,16 +2,29 @@
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit_code;
 
+/// Whether a signal has ended the command. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interruption(Arc<AtomicBool>);
+
+impl Interruption {
+    /// Whether a signal has ended the command.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Runs `work` on this thread. Ctrl-C and SIGTERM end it, with the exit code of a program that the
-/// signal ended.
-pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    block_on_with_signals(async { Ok(cancellable(work).await?.unwrap_or_else(|code| code)) })
+/// signal ended. `interruption` is set then, before `work` is dropped.
+pub(crate) fn block_on(interruption: &Interruption, work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    block_on_with_signals(async { Ok(cancellable(interruption, work).await?.unwrap_or_else(|code| code)) })
 }
 
 /// Runs `work`, which handles Ctrl-C and SIGTERM itself, on this thread.
@@ -22,22 +35,30 @@ pub(crate) fn block_on_with_signals(work: impl Future<Output = Result<ExitCode>>
 
 /// Runs `work` until it finishes or a signal ends it. After a signal, returns the exit code as the
 /// inner error.
-pub(crate) async fn cancellable<T>(work: impl Future<Output = Result<T>>) -> Result<std::result::Result<T, ExitCode>> {
+pub(crate) async fn cancellable<T>(
+    interruption: &Interruption,
+    work: impl Future<Output = Result<T>>,
+) -> Result<std::result::Result<T, ExitCode>> {
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut terminate = signals(SignalKind::terminate())?;
+    let signal = async {
+        let ended = tokio::select! {
+            _ = interrupt.recv() => ("Interrupted.", exit_code::INTERRUPTED),
+            _ = terminate.recv() => ("Terminated.", exit_code::TERMINATED),
+        };
+        // ORDER: set before `work` is dropped, which ends its display.
+        interruption.0.store(true, Ordering::Relaxed);
+        ended
+    };
     // ORDER: `work` is polled first. If it handles a signal as its usual end, the command is not
     // cancelled.
-    tokio::select! {
+    let (note, code) = tokio::select! {
         biased;
-        result = work => result.map(Ok),
-        _ = interrupt.recv() => Ok(Err(ended("Interrupted.", exit_code::INTERRUPTED))),
-        _ = terminate.recv() => Ok(Err(ended("Terminated.", exit_code::TERMINATED))),
-    }
-}
-
-fn ended(note: &str, code: u8) -> ExitCode {
+        result = work => return result.map(Ok),
+        ended = signal => ended,
+    };
     crate::output::note(note);
-    ExitCode::from(code)
+    Ok(Err(ExitCode::from(code)))
 }
 
 /// Runs `work` until it finishes or Ctrl-C. Returns `None` on Ctrl-C.

@@ -80,7 +80,7 @@ fn run(matches: &ArgMatches) -> ExitCode {
         }
         Err(fault) => {
             let verbose = settings.verbosity() != rondel_progress::Verbosity::Normal;
-            error_report::report_in(&fault, &places(matches), verbose)
+            error_report::report_in(&fault, &places(matches), verbose, settings.is_recorded())
         }
     }
 }

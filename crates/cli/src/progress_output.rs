@@ -13,6 +13,7 @@ use rondel_progress::run_state::Counts;
 use rondel_progress::{Ending, Printer, RunState, Screen, Totals, Verbosity, final_frame, live};
 
 use crate::background_writer::BackgroundWriter;
+use crate::interrupt::Interruption;
 use crate::progress_mode::{ErrorStream, ProgressMode};
 use crate::recorder::Recorder;
 
@@ -40,6 +41,8 @@ pub(crate) struct ProgressSettings {
     pub(crate) command: String,
     /// The state directory in which the run is recorded. `None` if it is not recorded.
     pub(crate) record_in: Option<PathBuf>,
+    /// Whether a signal has ended the command.
+    pub(crate) interruption: Interruption,
     /// When the command was started, in microseconds since the Unix epoch.
     pub(crate) began: u64,
 }
@@ -124,7 +127,12 @@ impl ProgressOutput {
 
     /// Like [`ProgressOutput::finish`], for a run without a result.
     pub(crate) fn abort(&self) -> Totals {
-        lock(&self.0.0).end(Ending::Aborted)
+        let mut output = lock(&self.0.0);
+        let ending = match output.settings.interruption.is_set() {
+            true => Ending::Interrupted,
+            false => Ending::Aborted,
+        };
+        output.end(ending)
     }
 }
 

@@ -74,13 +74,19 @@ impl Recorder {
             DirBuilder::new().mode(0o700).create(&directory)?;
         }
         remove_old(&directory);
-        let path = directory.join(format!("{}.jsonl", run_name(self.header.began)));
+        let path = recording_of_this_process(&self.state_dir, self.header.began);
         let file = File::options().append(true).create_new(true).mode(0o600).open(path)?;
         let (encoder, first) = Encoder::new(&self.header);
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
         file.write_all(first.as_bytes())?;
         Ok((file, encoder))
     }
+}
+
+/// The file of the recording of this process, if there is one. `began` is when its command was
+/// started.
+pub(crate) fn recording_of_this_process(state_dir: &Path, began: u64) -> PathBuf {
+    state_dir.join(DIRECTORY).join(format!("{}.jsonl", run_name(began)))
 }
 
 /// The recordings in the state directory: names of runs with their files, the newest first.

@@ -11,8 +11,10 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
 use rondel_progress::Verbosity;
 
+use crate::interrupt::Interruption;
 use crate::progress_mode::{self, ErrorStream, ProgressMode};
 use crate::progress_output::{self, ProgressSettings};
+use crate::recorder;
 
 /// The values of the global flags.
 #[derive(Clone)]
@@ -27,6 +29,7 @@ pub(crate) struct Settings {
     shares_terminal: bool,
     command: String,
     began: u64,
+    interruption: Interruption,
     interactive: bool,
     interactive_command: String,
     allow: Vec<String>,
@@ -87,6 +90,7 @@ impl Settings {
             shares_terminal: false,
             command: matches.subcommand_name().unwrap_or_default().to_owned(),
             began: progress_output::now(),
+            interruption: Interruption::default(),
             interactive: matches.get_flag("interactive"),
             interactive_command: matches.get_one::<String>("interactive-command").cloned().unwrap_or_default(),
             allow: matches.get_many::<String>("allow").into_iter().flatten().cloned().collect(),
@@ -257,9 +261,6 @@ impl Settings {
             true => ProgressMode::Quiet,
             false => ProgressMode::new(&self.progress, self.shares_terminal)?,
         };
-        // A process that was given a session has a state directory of its own only if that exists.
-        let is_engine = matches!(self.endpoint(), Ok(Endpoint::Engine(_)));
-        let state = self.state().ok().map(|state| state.path().to_owned());
         Ok(ProgressSettings {
             mode,
             verbosity: self.verbosity,
@@ -267,9 +268,29 @@ impl Settings {
             is_listing: self.is_listing,
             is_call: self.is_call,
             command: self.command.clone(),
-            record_in: state.filter(|path| is_engine || path.join("lock").is_file()),
+            record_in: self.record_in(),
+            interruption: self.interruption.clone(),
             began: self.began,
         })
+    }
+
+    /// The state directory in which runs are recorded. A process that was given a session has one
+    /// only if that directory exists.
+    fn record_in(&self) -> Option<PathBuf> {
+        let is_engine = matches!(self.endpoint(), Ok(Endpoint::Engine(_)));
+        let state = self.state().ok().map(|state| state.path().to_owned());
+        state.filter(|path| is_engine || path.join("lock").is_file())
+    }
+
+    /// Whether the run of this command has been recorded, so that `rondel trace` shows it.
+    pub(crate) fn is_recorded(&self) -> bool {
+        let recording = self.record_in().map(|dir| recorder::recording_of_this_process(&dir, self.began));
+        recording.is_some_and(|path| path.is_file())
+    }
+
+    /// Whether a signal has ended the command.
+    pub(crate) fn interruption(&self) -> &Interruption {
+        &self.interruption
     }
 }
 

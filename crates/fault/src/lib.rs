@@ -146,6 +146,7 @@ struct Inner {
     detail: Option<Detail>,
     causes: Vec<Cause>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
+    siblings: Vec<Fault>,
 }
 
 impl Fault {
@@ -153,8 +154,8 @@ impl Fault {
     /// period.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let (message, code) = (message.into(), Code::from(kind));
-        let (hints, causes) = (Vec::new(), Vec::new());
-        Self(Arc::new(Inner { kind, code, message, hints, detail: None, causes, cause: None }))
+        let (hints, causes, siblings) = (Vec::new(), Vec::new(), Vec::new());
+        Self(Arc::new(Inner { kind, code, message, hints, detail: None, causes, cause: None, siblings }))
     }
 
     /// What was asked is wrong.
@@ -216,6 +217,12 @@ impl Fault {
         self.edit(|inner| inner.causes = cause::bound(causes))
     }
 
+    /// Attaches the errors of other parts of the same request.
+    #[must_use]
+    pub fn with_siblings(self, siblings: Vec<Fault>) -> Self {
+        self.edit(|inner| inner.siblings = siblings)
+    }
+
     /// Attaches what caused it. The chain of an error of this crate continues the chain of causes.
     #[must_use]
     pub fn caused_by(self, cause: impl Error + Send + Sync + 'static) -> Self {
@@ -256,6 +263,7 @@ impl Fault {
             hints: self.0.hints.clone(),
             detail: self.0.detail.clone(),
             causes,
+            siblings: self.0.siblings.clone(),
             cause: Some(Arc::new(self)),
         }))
     }
@@ -283,6 +291,7 @@ impl Fault {
             detail,
             causes: self.0.causes.iter().map(|cause| cause.map_texts(map)).collect(),
             cause: None,
+            siblings: self.0.siblings.iter().map(|sibling| sibling.map_texts(map)).collect(),
         }))
     }
 
@@ -315,6 +324,25 @@ impl Fault {
     /// Empty if the messages say everything.
     pub fn causes(&self) -> &[Cause] {
         &self.0.causes
+    }
+
+    /// The errors of other parts of the same request.
+    pub fn siblings(&self) -> &[Fault] {
+        &self.0.siblings
+    }
+
+    /// The error in one line of a list of work: the first exception or message of the chain of
+    /// causes, else the full message. It says `KeyError: 'x'` where the message, which clients
+    /// match on, has the type of the library's own error.
+    pub fn summary(&self) -> String {
+        let says_nothing = |cause: &Cause| cause.type_name.is_empty() && cause.message.trim().is_empty();
+        let says_it = |cause: &&Cause| !(cause.is_attempt() || says_nothing(cause));
+        match self.0.causes.iter().find(says_it) {
+            None => self.full_message(),
+            Some(cause) if cause.type_name.is_empty() => cause.message.clone(),
+            Some(cause) if cause.message.trim().is_empty() => cause.type_name.clone(),
+            Some(cause) => format!("{}: {}", cause.type_name, cause.message),
+        }
     }
 
     /// Message and causes in one line, joined by `: `. A cause whose text the line already ends
@@ -456,6 +484,22 @@ mod tests {
         let detail = Detail::Values(values.as_object().cloned().unwrap_or_default());
         let clean = Fault::user("x").with_detail(detail).map_texts(&|text| text.replace("key", "***"));
         assert!(matches!(clean.detail(), Some(Detail::Values(v)) if v["trace"][1]["of"] == "***" && v["n"] == 1));
+    }
+
+    #[test]
+    fn summaries_name_the_exception() {
+        let check = |causes: Vec<Cause>, want: &str| {
+            assert_eq!(Fault::user("FunctionError: 'x'").with_causes(causes).summary(), want);
+        };
+        let raised = |type_name: &str, message: &str| Cause {
+            call: "ci go".into(),
+            type_name: type_name.into(),
+            ..Cause::attempt(message)
+        };
+        check(vec![], "FunctionError: 'x'");
+        check(vec![Cause::attempt("load it"), raised("KeyError", "'x'"), raised("OSError", "no")], "KeyError: 'x'");
+        check(vec![raised("", ""), raised("TimeoutError", "")], "TimeoutError");
+        check(vec![raised("", ""), Cause::process("exit code: 3", FailedProcess::default())], "exit code: 3");
     }
 
     #[test]

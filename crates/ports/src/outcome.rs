@@ -8,7 +8,7 @@ pub fn outcome<T>(result: &Result<T>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done,
         Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
-        Err(fault) => Outcome::Failed(fault.full_message()),
+        Err(fault) => Outcome::Failed(fault.summary()),
     }
 }
 

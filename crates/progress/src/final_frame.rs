@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rondel_events::{Outcome, SpanId, Work};
 
+use crate::ending::Ending;
 use crate::line::Line;
 use crate::run_state::RunState;
 use crate::theme;
@@ -15,15 +16,6 @@ const MAX_STEPS: usize = 12;
 /// Steps that ended well stay if fewer than this many steps are above them.
 const MAX_DEPTH: usize = 2;
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The command has its result.
-    Done,
-    /// The command failed, or was interrupted.
-    Aborted,
-}
-
 /// The lines for a terminal of `width` columns and `height` rows. With `is_call`, the last line
 /// says whether a process was started.
 pub fn draw(state: &RunState, width: usize, height: usize, now: u64, ending: Ending, is_call: bool) -> Vec<Line> {
@@ -33,10 +25,7 @@ pub fn draw(state: &RunState, width: usize, height: usize, now: u64, ending: End
     let room = MAX_STEPS.min((height / 2).max(1) - 1);
     let is_failed = |step: &&Step<'_>| step.span.is_failed();
     let is_interrupted = |step: &&Step<'_>| {
-        ending == Ending::Aborted
-            && step.span.is_running()
-            && step.span.work != Work::Service
-            && !step.has_running_child
+        ending != Ending::Done && step.span.is_running() && step.span.work != Work::Service && !step.has_running_child
     };
     let ended = |step: &&Step<'_>| !step.span.is_running() && !step.span.is_failed();
     let at_depth = |depth: usize| steps.iter().enumerate().filter(move |(_, step)| step.depth == depth);
@@ -77,11 +66,8 @@ pub fn draw(state: &RunState, width: usize, height: usize, now: u64, ending: End
             hidden += 1;
         }
     }
-    let mut lines: Vec<Line> = picked
-        .iter()
-        .filter_map(|at| steps.get(*at))
-        .map(|step| step_line(step, columns, now, ending == Ending::Aborted))
-        .collect();
+    let mut lines: Vec<Line> =
+        picked.iter().filter_map(|at| steps.get(*at)).map(|step| step_line(step, columns, now, Some(ending))).collect();
     if hidden > 0 && lines.len() < room {
         lines.push(Line::default().with(theme::DIM, &format!("  +{hidden} more")).clip(columns));
     }
@@ -96,10 +82,11 @@ fn indexes(steps: &[&Step<'_>], is_wanted: impl Fn(&&Step<'_>) -> bool) -> Vec<u
 /// One line about the whole run. `processes` adds that no process was started, if that is so.
 pub fn summary(state: &RunState, now: u64, ending: Ending, processes: bool) -> Line {
     let counts = state.counts();
-    let running = if ending == Ending::Aborted { running_leaves(state) } else { 0 };
+    let running = if ending == Ending::Done { 0 } else { running_leaves(state) };
     let cancelled = counts.cancelled + running;
     let (mark, style) = match ending {
         Ending::Done => (theme::DONE_MARK, theme::DONE),
+        Ending::Interrupted => (theme::CANCELLED_MARK, theme::WAITING),
         Ending::Aborted if counts.failed == 0 && cancelled > 0 => (theme::CANCELLED_MARK, theme::WAITING),
         Ending::Aborted => (theme::FAILED_MARK, theme::FAILED),
     };
@@ -107,7 +94,7 @@ pub fn summary(state: &RunState, now: u64, ending: Ending, processes: bool) -> L
         (counts.failed, theme::FAILED, "failed"),
         (counts.done, theme::TEXT, "done"),
         (counts.cached, theme::TEXT, "cached"),
-        (cancelled, theme::WAITING, "cancelled"),
+        (cancelled, theme::WAITING, ending.cancelled()),
     ];
     let mut line = Line::default().with(style, mark).with(theme::TEXT, " ");
     let mut is_first = true;
@@ -123,6 +110,7 @@ pub fn summary(state: &RunState, now: u64, ending: Ending, processes: bool) -> L
     let word = match ending {
         Ending::Done if is_first => "done ",
         Ending::Aborted if is_first => "failed ",
+        Ending::Interrupted if is_first => "interrupted ",
         _ => "",
     };
     line.push(theme::TEXT, if is_first { word } else { " " });

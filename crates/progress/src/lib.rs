@@ -4,6 +4,7 @@
 //! only draw what it holds, so that a recorded run replays to the same frames. Nothing here reads a
 //! clock, a terminal or a file: times, sizes and texts are arguments.
 
+pub mod ending;
 pub mod final_frame;
 pub mod line;
 pub mod live;
@@ -21,7 +22,7 @@ pub mod transfer;
 pub mod tree;
 pub mod units;
 
-pub use final_frame::Ending;
+pub use ending::Ending;
 pub use line::Line;
 pub use log_groups::LogGroups;
 pub use printer::Printer;

@@ -27,7 +27,7 @@ pub fn draw(state: &RunState, width: usize, height: usize, now: u64) -> Vec<Line
     let picked = Picked::new(&steps, room);
     let mut lines = Vec::new();
     for (at, step) in steps.iter().enumerate().filter(|(at, _)| picked.steps.contains(at)) {
-        lines.push(step_line(step, columns, now, false));
+        lines.push(step_line(step, columns, now, None));
         let output = picked.output.get(at).copied().unwrap_or(0);
         let gutter = Line::plain(&" ".repeat(indent(step.depth) + 2)).with(theme::DIM, "│ ");
         for text in step.span.last_lines(output) {

@@ -2,10 +2,12 @@
 
 use rondel_events::{Event, Outcome, SpanId};
 
-use crate::final_frame::{Ending, summary};
+use crate::ending::Ending;
+use crate::final_frame::summary;
 use crate::line::Line;
 use crate::log_groups::LogGroups;
 use crate::plain::Plain;
+use crate::recording::end_value;
 use crate::run_state::{Change, LONG_MICROS, RunState};
 use crate::theme;
 
@@ -123,7 +125,8 @@ impl Printer {
                 let has_more = *in_row > 0 || is_call;
                 line_end.to_owned() + &if has_more { summarized(state, *color) } else { String::new() }
             }
-            Printer::Logs { .. } | Printer::Json(_) | Printer::Quiet(_) => String::new(),
+            Printer::Json(_) => end_value(ending, now).to_string() + "\n",
+            Printer::Logs { .. } | Printer::Quiet(_) => String::new(),
         }
     }
 }
@@ -131,7 +134,7 @@ impl Printer {
 /// Whether an aborted run has nothing to tell: the error says it all.
 pub(crate) fn is_silent(state: &RunState, ending: Ending) -> bool {
     let has_steps = state.counts() != Default::default() || state.spans().next().is_some();
-    ending == Ending::Aborted && !has_steps
+    ending != Ending::Done && !has_steps
 }
 
 /// Whether the run of a command that lists something is worth a display at `now`.
@@ -195,8 +198,9 @@ mod tests {
         assert_eq!(printed(logs, Ending::Aborted), "exec make | one\nexec make | tw\n");
         assert_eq!(printed(Printer::Quiet(state()), Ending::Aborted), "");
         let json = printed(Printer::Json(state()), Ending::Aborted);
-        let events: Vec<Event> = json.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
-        assert_eq!(events, run());
+        let (events, end) = json.trim_end().rsplit_once('\n').expect("several lines");
+        let events: Vec<Event> = events.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+        assert_eq!((events, end), (run(), r#"{"end":"aborted","at":3000000}"#));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rondel_events::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::final_frame::Ending;
+use crate::ending::Ending;
 
 /// The version of the format.
 const FORMAT: u64 = 1;
@@ -81,11 +81,7 @@ impl Encoder {
 
     /// The last line.
     pub fn end(&mut self, ending: Ending, now: u64) -> String {
-        let end = match ending {
-            Ending::Done => "done",
-            Ending::Aborted => "aborted",
-        };
-        self.line(&json!({"end": end, "at": now}))
+        self.line(&end_value(ending, now))
     }
 
     fn line(&mut self, value: &impl Serialize) -> String {
@@ -93,6 +89,11 @@ impl Encoder {
         self.bytes += line.len();
         line
     }
+}
+
+/// The last line of a recording, and of events as JSON: how the run ended, and when.
+pub(crate) fn end_value(ending: Ending, now: u64) -> Value {
+    json!({"end": ending.name(), "at": now})
 }
 
 /// A recorded run.
@@ -161,11 +162,7 @@ impl Recording {
                 clock = clock.max(time(&event).unwrap_or(0));
                 recording.events.push((clock, event));
             } else if let Some(end) = value["end"].as_str() {
-                let ending = match end {
-                    "done" => Ending::Done,
-                    _ => Ending::Aborted,
-                };
-                recording.end = Some((ending, at.unwrap_or(clock)));
+                recording.end = Some((Ending::from_name(end), at.unwrap_or(clock)));
             } else if value["cut"].as_bool().is_some() {
                 recording.is_cut = true;
             } else if let Some(at) = at {

@@ -230,7 +230,7 @@ mod tests {
         let recording = Recording {
             header,
             events: Vec::new(),
-            end: Some((final_frame::Ending::Done, 8_000 * hour)),
+            end: Some((crate::ending::Ending::Done, 8_000 * hour)),
             is_cut: false,
         };
         let picture = picture(&recording, (80, 24), "$ rondel call", "");

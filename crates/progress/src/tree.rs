@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anstyle::Style;
 use rondel_events::{Outcome, SpanId};
 
+use crate::ending::Ending;
 use crate::line::Line;
 use crate::run_state::{LONG_MICROS, Phase, RunState, SHORT_MICROS, Span, Verbosity};
 use crate::theme;
@@ -80,10 +81,12 @@ pub fn indent(depth: usize) -> usize {
 }
 
 /// The line of a step in at most `columns` columns: mark, title, state, time. The title is cut
-/// first.
-pub fn step_line(step: &Step<'_>, columns: usize, now: u64, at_end: bool) -> Line {
+/// first. `ending` is that of the run, if the run has ended.
+pub fn step_line(step: &Step<'_>, columns: usize, now: u64, ending: Option<Ending>) -> Line {
     let span = step.span;
-    let (mark, mark_style, title_style) = look(span, at_end);
+    let is_over = ending.is_some_and(|ending| ending != Ending::Done);
+    let cancelled = ending.unwrap_or(Ending::Aborted).cancelled();
+    let (mark, mark_style, title_style) = look(span, is_over);
     let mut rest = Line::default();
     let mut note = |style: Style, text: &str| {
         if !text.is_empty() {
@@ -91,12 +94,12 @@ pub fn step_line(step: &Step<'_>, columns: usize, now: u64, at_end: bool) -> Lin
         }
     };
     match &span.phase {
-        Phase::Running | Phase::Waiting(_) if at_end => note(theme::WAITING, "cancelled"),
+        Phase::Running | Phase::Waiting(_) if is_over => note(theme::WAITING, cancelled),
         Phase::Running => note(theme::DIM, &span.transfer.map(|t| t.describe()).unwrap_or_default()),
         Phase::Waiting(on) => note(theme::WAITING, &format!("waiting for {on}")),
         Phase::Ended(Outcome::Done, _) => note(theme::DIM, &span.transfer.map(|t| t.summary()).unwrap_or_default()),
         Phase::Ended(Outcome::Cached, _) => note(theme::DIM, "cached"),
-        Phase::Ended(Outcome::Cancelled, _) => note(theme::WAITING, "cancelled"),
+        Phase::Ended(Outcome::Cancelled, _) => note(theme::WAITING, cancelled),
         Phase::Ended(Outcome::Failed(why), _) if !span.has_failed_child => note(theme::FAILED, reason(why)),
         Phase::Ended(Outcome::Failed(_), _) => {}
     }

@@ -146,7 +146,7 @@ impl<C: Send + Sync + 'static> Evaluator<C> {
                     span.end(match &result {
                         Ok(_) => Outcome::Cached,
                         Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
-                        Err(fault) => Outcome::Failed(fault.full_message()),
+                        Err(fault) => Outcome::Failed(fault.summary()),
                     });
                 }
                 result

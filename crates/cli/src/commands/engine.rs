@@ -88,9 +88,13 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
             }
             served
         }
-        Some(("status", m)) => crate::interrupt::block_on(engine_status::status(settings, m.get_flag("json"))),
-        Some(("verify", m)) => crate::interrupt::block_on(engine_status::verify(settings, m.get_flag("json"))),
-        Some(("stop", _)) => crate::interrupt::block_on(stop(settings)),
+        Some(("status", m)) => {
+            crate::interrupt::block_on(settings.interruption(), engine_status::status(settings, m.get_flag("json")))
+        }
+        Some(("verify", m)) => {
+            crate::interrupt::block_on(settings.interruption(), engine_status::verify(settings, m.get_flag("json")))
+        }
+        Some(("stop", _)) => crate::interrupt::block_on(settings.interruption(), stop(settings)),
         Some(("reset", _)) => reset(settings),
         _ => Err(Fault::bug("an engine command without an implementation")),
     }
@@ -221,7 +225,7 @@ fn blockers(left: &[u32], ending: &Ending) -> String {
 /// user of a user namespace can remove.
 fn reset(settings: &Settings) -> Result<ExitCode> {
     let state = settings.state()?;
-    crate::interrupt::block_on(async {
+    crate::interrupt::block_on(settings.interruption(), async {
         settings.controlled().await?;
         match rondel_client::connect(&state, None).await {
             Ok(_) => stop(settings).await,

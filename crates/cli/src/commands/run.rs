@@ -37,10 +37,11 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
     let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
-    let (proxy, progress) = match crate::interrupt::cancellable(open(settings, matches)).await? {
-        Ok(opened) => opened,
-        Err(code) => return Ok(code),
-    };
+    let (proxy, progress) =
+        match crate::interrupt::cancellable(settings.interruption(), open(settings, matches)).await? {
+            Ok(opened) => opened,
+            Err(code) => return Ok(code),
+        };
     let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut command = tokio::process::Command::new(program);

@@ -34,8 +34,10 @@ impl Places {
     /// The error with the paths of its files relative to the user's directory. Files that are not
     /// there keep their names.
     pub(crate) fn localized(&self, fault: &Fault) -> Fault {
+        let siblings = fault.siblings().iter().map(|sibling| self.localized(sibling)).collect();
+        let fault = fault.clone().with_siblings(siblings);
         if fault.causes().is_empty() {
-            return fault.clone();
+            return fault;
         }
         let frame = |frame: &Frame| match frame.is_own().then(|| self.find(frame)).flatten() {
             Some(path) => Frame { file: self.shown(&path), ..frame.clone() },
@@ -45,7 +47,8 @@ impl Places {
             true => Cause { frames: cause.frames.iter().map(frame).collect(), ..cause.clone() },
             false => cause.clone(),
         };
-        fault.clone().with_causes(fault.causes().iter().map(cause).collect())
+        let causes = fault.causes().iter().map(cause).collect();
+        fault.with_causes(causes)
     }
 
     /// The path of the frame's file, if a file there has the line that the frame quotes.

@@ -11,6 +11,8 @@ const MAX_COMMAND_CHARS: usize = 80;
 const MAX_FRAMES: usize = 10;
 /// How many of those calls are the first ones.
 const FIRST_FRAMES: usize = 3;
+/// The most errors of one request that are shown.
+const MAX_ERRORS: usize = 10;
 /// The fewest columns for a line of source code.
 const MIN_EXCERPT: usize = 30;
 
@@ -23,13 +25,28 @@ pub(crate) struct Options {
     pub(crate) style: Style,
     /// Whether it shows calls in files of libraries and SDKs.
     pub(crate) verbose: bool,
+    /// Whether the run was recorded, with the whole output of its processes.
+    pub(crate) is_recorded: bool,
 }
 
-/// The report of an error: lines, the last one with a line end.
+/// The report of an error and of its siblings: lines, the last one with a line end.
 pub(crate) fn render(fault: &Fault, options: &Options) -> String {
+    let mut text = render_one(fault, options);
+    for sibling in fault.siblings().iter().take(MAX_ERRORS - 1) {
+        text.push('\n');
+        text.push_str(&render_one(sibling, options));
+    }
+    match (fault.siblings().len() + 1).saturating_sub(MAX_ERRORS) {
+        0 => {}
+        1 => text.push_str("\n… 1 more error\n"),
+        more => text.push_str(&format!("\n… {more} more errors\n")),
+    }
+    text
+}
+
+fn render_one(fault: &Fault, options: &Options) -> String {
     let mut report = Report { lines: Vec::new(), options };
     match fault.causes() {
-        _ if fault.kind() == Kind::Cancelled => report.lines.push("Canceled.".to_owned()),
         [] => {
             let label = options.style.red("Error:");
             report.push_text(&format!("{label} "), &fault.full_message());
@@ -144,10 +161,8 @@ impl Report<'_> {
         let style = self.options.style;
         if exec.output.omitted_lines > 0 {
             let lines = if exec.output.omitted_lines == 1 { "line" } else { "lines" };
-            self.lines.push(style.dim(&format!(
-                "    … {} more {lines} before; all of it: rondel trace logs",
-                exec.output.omitted_lines
-            )));
+            let all = if self.options.is_recorded { "; all of it: rondel trace logs" } else { "" };
+            self.lines.push(style.dim(&format!("    … {} more {lines} before{all}", exec.output.omitted_lines)));
         }
         for text in clean_lines(&exec.output.text, style.colour) {
             self.lines.push(format!("    {} {text}", style.dim("|")).trim_end().to_owned());
@@ -222,8 +237,8 @@ mod tests {
 
     use super::*;
 
-    const PIPE: Options = Options { width: None, style: Style { colour: false }, verbose: false };
-    const TERMINAL: Options = Options { width: Some(60), style: Style { colour: true }, verbose: false };
+    const PIPE: Options = Options { width: None, style: Style { colour: false }, verbose: false, is_recorded: true };
+    const TERMINAL: Options = Options { width: Some(60), style: Style { colour: true }, ..PIPE };
 
     fn check(fault: &Fault, options: &Options, want: &[&str]) {
         let got = render(fault, options);
@@ -351,11 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn output_that_is_not_recorded_is_not_pointed_to() {
+        let fault = Fault::user("x").with_causes(vec![process("a", 1, "end", 7)]);
+        let text = render(&fault, &Options { is_recorded: false, ..PIPE });
+        assert_eq!(text.lines().nth(1), Some("    … 7 more lines before"));
+    }
+
+    #[test]
+    fn errors_of_several_fields() {
+        let siblings = |count: usize| (0..count).map(|n| Fault::user(format!("b{n}"))).collect::<Vec<_>>();
+        let fault = key_error().with_siblings(vec![Fault::user("no").with_hint("look")]);
+        let text = render(&fault, &PIPE);
+        assert!(text.ends_with("KeyError: 'release'\n\nError: no\nhint: look\n"), "{text}");
+        let many = render(&Fault::user("a").with_siblings(siblings(11)), &PIPE);
+        assert!(many.ends_with("\n\nError: b8\n\n… 2 more errors\n"), "{many}");
+    }
+
+    #[test]
     fn one_sentence() {
         let fault = Fault::user("find it: no such\nmodule").with_hint("name it with `-m`");
         check(&fault, &PIPE, &["Error: find it: no such", "module", "hint: name it with `-m`"]);
         check(&Fault::user("no"), &TERMINAL, &["\x1b[1;31mError:\x1b[0m no"]);
-        check(&Fault::cancelled("x"), &PIPE, &["Canceled."]);
+        check(&Fault::cancelled("x"), &PIPE, &["Error: x"]);
         check(&Fault::bug("x"), &PIPE, &["Error: x", "This is a bug in rondel; please report it."]);
         let hidden = Fault::user("a\x1b[2Jb\x1b]0;t\x07c");
         check(&hidden, &PIPE, &["Error: abc"]);
