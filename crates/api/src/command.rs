@@ -22,6 +22,7 @@ pub(crate) fn resolve(config: &ImageConfig, args: &[String], use_entrypoint: boo
 pub(crate) fn none() -> Fault {
     // Clients match on this text; see behaviour EXEC-003.
     Fault::user("no command has been set")
+        .with_hint("name it in `args`, or set one with `withDefaultArgs` or `withEntrypoint`")
 }
 
 #[cfg(test)]

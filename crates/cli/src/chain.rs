@@ -6,15 +6,15 @@ use std::sync::Mutex;
 
 use clap::{Arg, ArgMatches, Command};
 use rondel_client::{Attached, ClientCallbacks};
-use rondel_fault::{CAUSES, Cause, Code, Detail, ExecFailure, Fault, Frame, Result, lock};
+use rondel_fault::{Fault, Result, lock};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::flags::{self, FlagKind, FlagValue};
 use crate::introspection::{ArgInfo, FieldInfo, TYPE_FRAGMENT, TYPE_SELECTION, TypeInfo, kebab};
 use crate::near_modules;
 use crate::progress_output::ProgressOutput;
+use crate::response::{self, Document};
 use crate::settings::{Settings, workdir};
 
 /// An attached client with its progress output and the types of the API that it fetched.
@@ -95,7 +95,7 @@ impl Session {
     /// Sends a request and returns the data of the response.
     pub(crate) async fn send(&self, body: &Value) -> Result<Value> {
         let answer = self.attached.query(body.to_string()).await?;
-        data(&answer)
+        response::data(&answer, None)
     }
 
     /// Adds names of modules to the error that there is none where one was looked for.
@@ -103,17 +103,10 @@ impl Session {
         near_modules::add(fault, self.module.as_deref().unwrap_or("."))
     }
 
-    /// Sends a document that the user wrote, whose text is in `file`. An error in the text itself
-    /// names its place.
-    pub(crate) async fn send_document(&self, body: &Value, file: &str, text: &str) -> Result<Value> {
+    /// Sends a document that the user wrote. An error of the user's names its place in it.
+    pub(crate) async fn send_document(&self, body: &Value, document: &Document<'_>) -> Result<Value> {
         let answer = self.attached.query(body.to_string()).await?;
-        data(&answer).map_err(|fault| match place_in_document(&answer, file, text) {
-            Some(frame) if fault.causes().is_empty() => {
-                let refused = Cause { call: "query".into(), frames: vec![frame], ..Cause::attempt(fault.message()) };
-                fault.with_causes(vec![refused])
-            }
-            _ => fault,
-        })
+        response::data(&answer, Some(document))
     }
 
     /// The served module. `None` if no module is served.
@@ -124,7 +117,7 @@ impl Session {
                     .map_err(|e| Fault::environment("the engine's answer is not understood").caused_by(e))?;
                 Ok(served.modules.into_iter().next())
             }
-            Err(body) => data(&body).map(|_| None).map_err(|fault| self.with_near_modules(fault)),
+            Err(body) => response::data(&body, None).map(|_| None).map_err(|fault| self.with_near_modules(fault)),
         }
     }
 
@@ -354,107 +347,6 @@ fn innermost(value: &Value) -> &Value {
     }
 }
 
-/// What helps when the disk of the engine is full.
-pub(crate) const FREE_SPACE_HINT: &str =
-    "`rondel cache prune` frees disk space: it removes cached work that is not in use";
-
-/// Responses that are nested deeper are refused.
-const MAX_DEPTH: usize = 100_000;
-
-fn parse(answer: &[u8]) -> Result<Value> {
-    let wrong = |e| Fault::environment("the engine's answer is not understood").caused_by(e);
-    let mut depth = 0_usize;
-    let mut deepest = 0;
-    for byte in answer {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    if deepest > MAX_DEPTH {
-        return Err(Fault::user(format!("the answer is nested more than {MAX_DEPTH} deep")));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(answer);
-    reader.disable_recursion_limit();
-    Value::deserialize(&mut reader).map_err(wrong)
-}
-
-/// The data of a response, or its errors: the first one, with the others as its siblings. Fields
-/// that failed for the same reason count as one.
-fn data(answer: &[u8]) -> Result<Value> {
-    let mut answer = parse(answer)?;
-    let mut faults: Vec<Fault> = Vec::new();
-    for fault in answer["errors"].as_array().into_iter().flatten().map(fault_of) {
-        let is_same = |other: &Fault| other.message() == fault.message() && other.causes() == fault.causes();
-        if !faults.iter().any(is_same) {
-            faults.push(fault);
-        }
-    }
-    if faults.is_empty() {
-        return Ok(answer["data"].take());
-    }
-    let first = faults.remove(0);
-    Err(first.with_siblings(faults))
-}
-
-/// An error of a response as a [`Fault`].
-fn fault_of(error: &Value) -> Fault {
-    let message = error["message"].as_str().unwrap_or("the engine gave an error without a message");
-    let extensions = &error["extensions"];
-    let mut fault = match extensions["_type"].as_str() {
-        Some("ENVIRONMENT_ERROR") => Fault::environment(message),
-        Some("DENIED_ERROR") => Fault::denied(message),
-        Some("CANCELLED_ERROR") => Fault::cancelled(message),
-        Some("BUG_ERROR") => Fault::bug(message),
-        _ => Fault::user(message),
-    };
-    if let Some(code) = extensions["code"].as_str().and_then(Code::from_name) {
-        fault = fault.with_code(code);
-    }
-    if extensions["_type"] == "EXEC_ERROR" {
-        let text = |name: &str| extensions[name].as_str().unwrap_or_default().to_owned();
-        let cmd = extensions["cmd"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(ToOwned::to_owned));
-        fault = fault.with_detail(Detail::Exec(ExecFailure {
-            cmd: cmd.collect(),
-            exit_code: extensions["exitCode"].as_i64().and_then(|c| i32::try_from(c).ok()).unwrap_or(1),
-            stdout: text("stdout"),
-            stderr: text("stderr"),
-        }));
-    }
-    if fault.code() == Code::ResourceExhausted {
-        fault = fault.with_hint(FREE_SPACE_HINT);
-    }
-    // A newer engine may know causes of another form.
-    if let Ok(causes) = Vec::<Cause>::deserialize(&extensions[CAUSES]) {
-        fault = fault.with_causes(causes);
-    }
-    for hint in extensions["hints"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        fault = fault.with_hint(hint);
-    }
-    fault
-}
-
-/// The place of an error in a document. Errors of fields have extensions, and none of their places
-/// is wrong.
-fn place_in_document(answer: &[u8], file: &str, text: &str) -> Option<Frame> {
-    let answer = parse(answer).ok()?;
-    let error = answer["errors"].as_array()?.first().filter(|error| error["extensions"].is_null())?;
-    let number = |name: &str| u32::try_from(error["locations"][0][name].as_u64()?).ok();
-    let (line, column) = (number("line")?, number("column")?);
-    let (line, column, source) = match text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?) {
-        Some(source) => (line, column, source),
-        // The end of the document is after its last line.
-        None => {
-            let last = text.lines().last()?;
-            let count = |count: usize| u32::try_from(count).ok();
-            (count(text.lines().count())?, count(last.chars().count() + 1)?, last)
-        }
-    };
-    Some(Frame { file: file.to_owned(), line, column, source: source.to_owned(), ..Frame::default() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -466,48 +358,5 @@ mod tests {
         {
             assert_eq!(normalize_flag(word), want);
         }
-    }
-
-    #[test]
-    fn a_deep_answer_is_read() {
-        let read = |depth: usize| {
-            let text = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
-            let check = move || parse(text.as_bytes()).map(drop).is_ok();
-            std::thread::Builder::new()
-                .stack_size(crate::STACK)
-                .spawn(check)
-                .expect("a thread")
-                .join()
-                .expect("no overflow")
-        };
-        assert!(read(50_000));
-        assert!(!read(MAX_DEPTH + 1));
-    }
-
-    #[test]
-    fn places_in_a_document() {
-        let place = |answer: &str| place_in_document(answer.as_bytes(), "a.graphql", "{\n  frm\n}\n");
-        let frame = place(r#"{"errors":[{"message":"no","locations":[{"line":2,"column":3}]}]}"#).expect("a place");
-        assert_eq!((frame.line, frame.column, &*frame.source, &*frame.file), (2, 3, "  frm", "a.graphql"));
-        let field = r#"{"errors":[{"message":"no","locations":[{"line":2,"column":3}],"extensions":{"_type":"x"}}]}"#;
-        assert_eq!(place(field), None);
-        let end = place(r#"{"errors":[{"message":"no","locations":[{"line":9,"column":1}]}]}"#).expect("a place");
-        assert_eq!((end.line, end.column, &*end.source), (3, 2, "}"));
-        assert_eq!(place(r#"{"errors":[{"message":"no"}]}"#), None);
-    }
-
-    #[test]
-    fn errors_of_an_answer() {
-        let answer = br#"{"data":null,"errors":[{"message":"no","extensions":{"_type":"EXEC_ERROR","cmd":["sh"],"exitCode":42,"stdout":"o","stderr":"e"}}]}"#;
-        let fault = data(answer).expect_err("an error");
-        assert!(matches!(fault.detail(), Some(Detail::Exec(f)) if f.exit_code == 42 && f.stderr == "e"));
-        let answer =
-            br#"{"errors":[{"message":"no","extensions":{"rondel.causes":[{"call":"ci go","message":"no"}]}}]}"#;
-        assert_eq!(data(answer).expect_err("an error").causes()[0].call, "ci go");
-        assert_eq!(data(br#"{"data":{"a":1}}"#).ok(), Some(json!({"a": 1})));
-        let several = br#"{"errors":[{"message":"a"},{"message":"b"},{"message":"a"},{"message":"c"}]}"#;
-        let fault = data(several).expect_err("an error");
-        let others: Vec<&str> = fault.siblings().iter().map(Fault::message).collect();
-        assert_eq!((fault.message(), others), ("a", vec!["b", "c"]));
     }
 }

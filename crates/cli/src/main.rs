@@ -24,6 +24,7 @@ mod progress_mode;
 mod progress_output;
 mod proxy;
 mod recorder;
+mod response;
 mod settings;
 mod style;
 mod terminal;

@@ -54,7 +54,7 @@ impl Ops {
         Box::pin(async move {
             let _in_use = self.mark_in_use();
             if exec.args.is_empty() {
-                return Err(Fault::user("no command has been set"));
+                return Err(no_command());
             }
             let inputs = try_join_all(exec.inputs().into_iter().map(|fs| self.tree(&cx, fs))).await?;
             let key = key::exec(&exec, &inputs);
@@ -155,7 +155,8 @@ impl Run<'_> {
 
     async fn keep(&self, finished: Finished) -> Result<ExecResult> {
         let exec = self.0.exec.clone();
-        let label = Label::new("regular", "Container.withExec", title(self.0.cx, &exec));
+        let command = title(self.0.cx, &exec);
+        let label = Label::new("regular", "Container.withExec", command.clone());
         self.0
             .ops
             .blocking(move |ops| {
@@ -174,11 +175,20 @@ impl Run<'_> {
                     trees.discard(store);
                     return Err(fault);
                 }
-                let (rootfs, mounts) = trees.commit(store, &label)?;
+                let committed = trees.commit(store, &label);
+                let keeping = || format!("cannot keep the files that `{command}` wrote");
+                let (rootfs, mounts) = committed.map_err(|e| e.context(keeping()))?;
                 Ok(ExecResult { exit_code, stdout, stderr, combined, rootfs, mounts })
             })
             .await
     }
+}
+
+/// The error for a process without a command.
+pub(crate) fn no_command() -> Fault {
+    // Clients match on this text; see behaviour EXEC-003.
+    Fault::user("no command has been set")
+        .with_hint("name it in `args`, or set one with `withDefaultArgs` or `withEntrypoint`")
 }
 
 /// Opens a new file `name` in `dir` that receives a redirected stream.

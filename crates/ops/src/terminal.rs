@@ -127,7 +127,7 @@ async fn in_own_task<F: Future<Output = Result<i32>> + Send>(
 impl Process<'_> {
     async fn interact(&self, terminal: Stream, intro: &str) -> Result<i32> {
         if self.exec.args.is_empty() {
-            return Err(Fault::user("no command has been set"));
+            return Err(crate::exec::no_command());
         }
         let inputs = try_join_all(self.exec.inputs().into_iter().map(|fs| self.ops.tree(self.cx, fs))).await?;
         let run = |asked| self.run(inputs, [None, None], Some(ProcessMode::Terminal(asked)));

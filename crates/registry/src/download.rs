@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::connection::RETRIES;
 use crate::layout::Layout;
 use crate::registry::Registry;
-use crate::remote::{Remote, wrong_digest};
+use crate::remote::{CHANGED_ON_THE_WAY, Remote, damaged};
 use crate::resolve::{OpenSource, Source, blocking};
 
 /// A file that is removed again unless it becomes complete.
@@ -66,7 +66,8 @@ impl Registry {
         let what = format!("cannot fetch the layer `{}` of `{}`", layer.digest, image.reference);
         Err(match failure {
             Some(fault) => fault.context(what),
-            None => Fault::user(format!("{what}: it is in none of its sources")),
+            None => Fault::environment(format!("{what}: it is in none of its sources"))
+                .with_hint("the image is not complete there: push it to the registry or copy it into the mirror again"),
         })
     }
 }
@@ -97,7 +98,8 @@ async fn copy(layout: Layout, layer: LayerBlob, into: &Path, progress: &Emitter)
             size += count as u64;
             progress.bytes(size, layer.size);
         }
-        verify(&format!("the blob `{}`", from.display()), &layer, size, hash)?;
+        let verified = verify(&format!("the blob `{}`", from.display()), &layer, size, hash);
+        verified.map_err(|fault| fault.with_hint("the image in this directory is damaged: copy it there again"))?;
         partial.complete = true;
         Ok(true)
     })
@@ -109,7 +111,7 @@ fn verify(what: &str, layer: &LayerBlob, size: u64, hash: sha2::Sha256) -> Resul
         return Err(Fault::environment(format!("{what} is truncated: it has {size} of {} bytes", layer.size)));
     }
     let got = Sha256Digest::from_bytes(hash.finalize().into());
-    if got == layer.digest { Ok(()) } else { Err(wrong_digest(what, layer.digest, got)) }
+    if got == layer.digest { Ok(()) } else { Err(damaged(what, layer.digest, got)) }
 }
 
 /// Streams a blob to a file; false when the registry has none.
@@ -134,7 +136,7 @@ async fn download(remote: &Remote<'_>, layer: &LayerBlob, into: &Path, progress:
         }
     }
     file.flush().await.attempt(attempted)?;
-    verify(&what, layer, state.size, state.hash)?;
+    verify(&what, layer, state.size, state.hash).map_err(|fault| fault.with_hint(CHANGED_ON_THE_WAY))?;
     remote.connection().note_blob_repository(remote.registry(), layer.digest, remote.repository());
     partial.complete = true;
     Ok(true)

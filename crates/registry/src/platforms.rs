@@ -85,7 +85,7 @@ pub(crate) fn choose<'a, T>(
 pub(crate) fn missing<'a>(available: impl Iterator<Item = &'a Platform>, wanted: &Platform, what: &str) -> Fault {
     let available: BTreeSet<String> = available.map(ToString::to_string).collect();
     let available = Vec::from_iter(available).join(", ");
-    Fault::user(format!("{what} has no image for platform `{wanted}`, only for {available}"))
+    Fault::not_found(format!("{what} has no image for platform `{wanted}`, only for {available}"))
 }
 
 #[cfg(test)]

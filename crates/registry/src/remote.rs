@@ -488,8 +488,16 @@ fn is_transient(fault: &Fault) -> bool {
     fault.kind() == Kind::Environment
 }
 
-/// The error for bytes that are not those promised.
+/// The hint for bytes of a registry that are not those promised.
+pub(crate) const CHANGED_ON_THE_WAY: &str =
+    "something between here and the registry changes the content, or the registry has lost it";
+
+/// The error for bytes of a registry that are not those promised.
 pub(crate) fn wrong_digest(what: &str, wanted: Sha256Digest, got: Sha256Digest) -> Fault {
+    damaged(what, wanted, got).with_hint(CHANGED_ON_THE_WAY)
+}
+
+/// The error for bytes that are not those promised.
+pub(crate) fn damaged(what: &str, wanted: Sha256Digest, got: Sha256Digest) -> Fault {
     Fault::environment(format!("{what} is damaged: its digest is `{got}` instead of `{wanted}`"))
-        .with_hint("something between here and the registry changes the content, or the registry has lost it")
 }

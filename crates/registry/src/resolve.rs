@@ -2,7 +2,7 @@
 
 use oci_spec::image::{Descriptor, ImageIndex};
 use rondel_digest::Sha256Digest;
-use rondel_fault::{Attempt as _, Fault, Kind, Result};
+use rondel_fault::{Attempt as _, Code, Fault, Kind, Result};
 use rondel_model::Platform;
 use rondel_model::image::ImageRef;
 use rondel_ports::images::{Credentials, ResolvedImage};
@@ -145,9 +145,11 @@ impl Registry {
         let mirror = "without the network, name a mirror that has the image: `[[mirrors]]` in the configuration";
         let fault = match main {
             Some(Ok(fault)) => fault.context(format!("cannot find the image `{reference}`")),
-            _ => Fault::user(format!("there is no image `{reference}`")),
+            _ => Fault::not_found(format!("there is no image `{reference}`")),
         };
         let fault = match (self.config.offline, fault.kind()) {
+            // A source has the image, and it is not a valid one.
+            (true, Kind::User) if fault.code() != Code::NotFound => fault,
             (true, _) => fault.with_hint(offline),
             (false, Kind::Environment) => fault.with_hint(mirror),
             _ => fault,

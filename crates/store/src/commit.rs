@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, WorkTree};
 use rustix::fs::OFlags;
@@ -51,7 +51,10 @@ fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>
     let Changes { base, upper, scratch, opened, label, shares } = changes;
     let failed = || format!("read the changes in `{}`", upper.display());
     let root = sys::open_dir(upper).attempt(failed)?;
-    let mut nodes = scan::scan(&root, store.state.user_xattrs).attempt(failed)?;
+    let mut nodes = match scan::scan(&root, store.state.user_xattrs) {
+        Err(e) if scan::is_too_deep(&e) => return Err(Fault::user(e.to_string())),
+        scanned => scanned.attempt(failed)?,
+    };
     let below = Below::open(store, base, &nodes, opened)?;
     if nodes.len() > 1 {
         drop(mount.take());

@@ -75,6 +75,23 @@ pub(crate) fn is_content_xattr(name: &[u8]) -> bool {
         || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !name.starts_with(b"user.rondel."))
 }
 
+/// The error for directories that are too deep for a layer. It is an error of their maker.
+#[derive(Debug)]
+struct TooDeep;
+
+impl std::fmt::Display for TooDeep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "more than {MAX_LEVELS} directories are inside one another")
+    }
+}
+
+impl std::error::Error for TooDeep {}
+
+/// Whether a scan failed because directories are too deep.
+pub(crate) fn is_too_deep(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<TooDeep>())
+}
+
 /// Lists everything at and below `root`, the root first, every directory before its sorted content.
 pub(crate) fn scan(root: &OwnedFd, user: bool) -> io::Result<Vec<Node>> {
     let mut nodes = vec![node(root.as_fd(), b"", b"", user)?];
@@ -85,7 +102,7 @@ pub(crate) fn scan(root: &OwnedFd, user: bool) -> io::Result<Vec<Node>> {
 /// Lists what is in `dir`, which lies `level` directories below the root.
 fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], level: usize, user: bool) -> io::Result<Vec<Node>> {
     if level > MAX_LEVELS {
-        return Err(io::Error::other(format!("more than {MAX_LEVELS} directories are inside one another")));
+        return Err(io::Error::other(TooDeep));
     }
     let names = sys::names(dir)?;
     let entries: Vec<Node> = names

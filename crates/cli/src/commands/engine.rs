@@ -160,7 +160,7 @@ fn redirect_stderr(log: &File) {
 fn announce_failure(fault: &Fault) {
     let code = fault.code().as_str().to_owned();
     let mut hints = fault.hints().to_vec();
-    hints.extend((fault.code() == Code::ResourceExhausted).then(|| crate::chain::FREE_SPACE_HINT.to_owned()));
+    hints.extend((fault.code() == Code::ResourceExhausted).then(|| crate::response::FREE_SPACE_HINT.to_owned()));
     let refusal = Refusal { message: fault.full_message(), hints, code };
     if let Ok(line) = serde_json::to_string(&refusal) {
         let _ = crate::output::write(&format!("{line}\n"));

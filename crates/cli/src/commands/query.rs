@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chain::Session;
 use crate::error_report::relative;
+use crate::response::Document;
 use crate::settings::Settings;
 
 /// The variable with the version of the client library. Tests of the official libraries set it.
@@ -63,7 +64,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         }
         None => "standard input".to_owned(),
     };
-    let answered = session.send_document(&body, &file, &document).await;
+    let answered = session.send_document(&body, &Document { file: &file, text: &document }).await;
     let data = answered.map_err(|fault| if has_module { session.with_near_modules(fault) } else { fault })?;
     session.finish();
     crate::output::write(&crate::output::json(&data))?;

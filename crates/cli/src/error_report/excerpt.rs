@@ -37,7 +37,11 @@ pub(super) fn excerpt(line: &str, columns: (usize, usize), room: Option<usize>) 
     if let Some(room) = room.map(|room| room.max(BEFORE_MARKER)).filter(|room| width(&cells) > *room) {
         let first = cells.iter().position(|(_, _, marked)| *marked).unwrap_or(0);
         let fits = width(&cells[..first]) + BEFORE_MARKER < room;
-        let from = if fits { 0 } else { first.saturating_sub(BEFORE_MARKER) };
+        let mut from = if fits { 0 } else { first.saturating_sub(BEFORE_MARKER) };
+        // A line that ends soon after its marker leaves room before it.
+        while from > 0 && width(&cells[from - 1..]) + 1 < room {
+            from -= 1;
+        }
         shown = (from > 0).then(ellipsis).into_iter().collect();
         for cell in &cells[from..] {
             if width(&shown) + cell.1 >= room {
@@ -97,6 +101,9 @@ mod tests {
             Some(&format!("{}^^^^", " ".repeat(21))),
         );
         check(&long, (1, 3), Some(30), &format!("{}…", "a".repeat(29)), Some("^^"));
+        let end = format!("{}here{}", "a".repeat(50), "b".repeat(5));
+        let want = format!("…{}here{}", "a".repeat(29), "b".repeat(5));
+        check(&end, (51, 55), Some(40), &want, Some(&format!("{}^^^^", " ".repeat(30))));
     }
 
     #[test]
