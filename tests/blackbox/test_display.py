@@ -239,6 +239,12 @@ def test_an_exception_in_user_code_ends_the_run(connected, folder):
     assert re.search(r"(?m)^\d+ +probe go ERROR \[\d+\.\ds\] KeyError: 'missing'$", plain), plain
 
 
+def test_a_call_is_named_as_on_the_command_line(connected):
+    name = f"--name={os.urandom(4).hex()}"
+    plain = connected.run("--progress", "plain", "call", "-m", GREETER, "from-container", name).ok().err
+    assert re.search(r"(?m)^\d+ +greeter from-container DONE", plain) and "from_container" not in plain, plain
+
+
 def test_reading_the_files_of_a_module_is_no_step(connected, folder):
     code = IMPORTS + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return '%s'\n" % os.urandom(4).hex()
     module = write_module(folder, code)

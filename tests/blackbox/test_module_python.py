@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from kit import CLIENTS, write_module
+from kit import CLIENTS, EXAMPLES, write_module
 
 CODE = (
     "import importlib.metadata, os, sys\nimport dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n"
@@ -372,3 +372,9 @@ def test_a_project_needs_no_file(connected, folder):
     module = write_module(folder, CODE)
     (module / "pyproject.toml").unlink()
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
+
+
+def test_an_example_runs_tests_in_containers(connected):
+    """The picture in README.md shows this module."""
+    done = connected.run("call", "-m", EXAMPLES / "ci", "test").ok()
+    assert [line.rpartition(" in ")[0] for line in done.out.splitlines()] == ["Python 3.11: 4 passed", "Python 3.13: 4 passed"]

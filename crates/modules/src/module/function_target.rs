@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rondel_module_model::loaded_module::Module;
+use rondel_module_model::names::{field_name, kebab};
 use rondel_module_model::typedef::type_def::{Function, ObjectDef};
 
 /// A function of a module, with its module and object.
@@ -17,21 +18,28 @@ pub struct FunctionTarget {
 }
 
 impl FunctionTarget {
-    /// The title of a call: `greeter hello`, or `greeter Door.open` for other objects than the main
-    /// one.
+    /// The title of a call: `greeter from-container` as on the command line, or `greeter Door.open`
+    /// for other objects than the main one.
     pub fn title(&self) -> String {
-        self.describe().replacen('.', " ", 1)
+        let module = self.module.name();
+        match self.function.original.as_str() {
+            "" => self.describe(),
+            function if self.is_of_main() => format!("{module} {}", kebab(&field_name(function))),
+            function => format!("{module} {}.{function}", self.object.original),
+        }
     }
 
     /// The name for messages: `greeter.hello`.
     pub fn describe(&self) -> String {
         let module = self.module.name();
-        match (self.function.original.as_str(), &self.object.name) {
-            ("", _) => format!("{module} (constructor)"),
-            (function, object) if self.module.main().is_some_and(|main| main.name == *object) => {
-                format!("{module}.{function}")
-            }
-            (function, _) => format!("{module}.{}.{function}", self.object.original),
+        match self.function.original.as_str() {
+            "" => format!("{module} (constructor)"),
+            function if self.is_of_main() => format!("{module}.{function}"),
+            function => format!("{module}.{}.{function}", self.object.original),
         }
+    }
+
+    fn is_of_main(&self) -> bool {
+        self.module.main().is_some_and(|main| main.name == self.object.name)
     }
 }

@@ -1,0 +1,3 @@
+"""Tests a project in containers."""
+
+from .main import Ci as Ci
