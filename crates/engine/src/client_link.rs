@@ -86,7 +86,8 @@ impl OutgoingLines {
 /// The connection of a client, with the questions that wait for an answer.
 pub struct Link {
     lines: mpsc::UnboundedSender<FromEngine>,
-    waiting: Arc<AtomicU64>,
+    /// The weight of what waits to be written.
+    pub(crate) waiting: Arc<AtomicU64>,
     next: AtomicU64,
     asked: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     /// The client reads secrets of providers.

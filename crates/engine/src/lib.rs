@@ -14,6 +14,8 @@ mod config_error;
 pub mod container_machine;
 pub mod endpoint;
 pub mod engine;
+#[cfg(test)]
+mod event_path_tests;
 pub mod failure_terminal;
 pub mod fields;
 pub mod gc;
