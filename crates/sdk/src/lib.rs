@@ -15,4 +15,5 @@ mod python_version;
 mod sdk;
 
 pub use builtin::{BUILTIN, find, hint, is_builtin};
+pub use rondel_typescan::SourceTypes;
 pub use sdk::{GeneratedFiles, Sdk, SdkSource};

@@ -17,6 +17,7 @@ use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
 use rondel_model::{AbsPath, Container, ExecOp, ExecTitle, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
 use rondel_ops::{OpContext, Ops, RegistryImage};
+use rondel_typescan::SourceTypes;
 
 use crate::bindings;
 use crate::python_project::{Install, LockFile, Project, ProjectFiles, local_sources};
@@ -77,6 +78,10 @@ pub struct Python;
 impl Sdk for Python {
     fn version(&self) -> &'static str {
         "python/3"
+    }
+
+    fn types<'a>(&'a self, _: &'a Arc<Ops>, _: &'a OpContext, _: &'a SdkSource) -> BoxFuture<'a, Result<SourceTypes>> {
+        Box::pin(std::future::ready(Ok(SourceTypes::Undecided("Python source is not read yet".to_owned()))))
     }
 
     fn runtime<'a>(

@@ -7,6 +7,7 @@ use rondel_fault::Result;
 use rondel_gql::types::Schema;
 use rondel_model::{Container, Directory};
 use rondel_ops::{OpContext, Ops};
+use rondel_typescan::SourceTypes;
 use rondel_version::View;
 
 /// The source of a module, as an SDK needs it.
@@ -42,6 +43,18 @@ pub struct GeneratedFiles {
 pub trait Sdk: Send + Sync {
     /// The version of the SDK, which is part of every module's identity.
     fn version(&self) -> &'static str;
+
+    /// The types of the module as its source declares them. Nothing runs. Changing the result
+    /// changes [`Sdk::version`].
+    ///
+    /// # Errors
+    /// When the source cannot be read, or declares what cannot be a type.
+    fn types<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a SdkSource,
+    ) -> BoxFuture<'a, Result<SourceTypes>>;
 
     /// The container whose entrypoint serves the module's functions.
     ///

@@ -5,133 +5,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
+use rondel_typescan::document::{
+    DeclaredArg, DeclaredCache, DeclaredCachePolicy, DeclaredFunction, DeclaredKind, DeclaredType, SourcePlace,
+    TypesDocument,
+};
 use rondel_version::View;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
 use crate::names::field_name;
 use crate::typedef::builder::Annotations;
 use crate::typedef::external_types::ExternalType;
-use crate::typedef::type_def::{Function, FunctionArg, ModuleTypes, TypeDef, TypeDefKind};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TypesDocument {
-    #[serde(default)]
-    description: String,
-    types: Vec<DeclaredType>,
-}
-
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum DeclaredKind {
-    Object,
-    Interface,
-    Enum,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredType {
-    kind: DeclaredKind,
-    name: String,
-    #[serde(default)]
-    description: String,
-    deprecated: Option<String>,
-    #[serde(default)]
-    fields: Vec<DeclaredField>,
-    constructor: Option<DeclaredConstructor>,
-    #[serde(default)]
-    functions: Vec<DeclaredFunction>,
-    #[serde(default)]
-    members: Vec<DeclaredMember>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredField {
-    name: String,
-    #[serde(rename = "type")]
-    ty: String,
-    #[serde(default)]
-    description: String,
-    deprecated: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredFunction {
-    name: String,
-    #[serde(default)]
-    description: String,
-    deprecated: Option<String>,
-    #[serde(default)]
-    args: Vec<DeclaredArg>,
-    returns: Option<String>,
-    cache: Option<DeclaredCache>,
-}
-
-/// A constructor. Its name and its result are those of its object.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredConstructor {
-    #[serde(default)]
-    description: String,
-    deprecated: Option<String>,
-    #[serde(default)]
-    args: Vec<DeclaredArg>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct DeclaredArg {
-    name: String,
-    #[serde(rename = "type")]
-    ty: String,
-    #[serde(default)]
-    description: String,
-    deprecated: Option<String>,
-    /// Null is a default as well. `None` means that there is no default.
-    #[serde(default, deserialize_with = "given")]
-    default: Option<Json>,
-    default_path: Option<String>,
-    default_address: Option<String>,
-    #[serde(default)]
-    ignore: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredCache {
-    policy: DeclaredCachePolicy,
-    ttl: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum DeclaredCachePolicy {
-    Default,
-    PerSession,
-    Never,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredMember {
-    name: String,
-    #[serde(default)]
-    value: String,
-    #[serde(default)]
-    description: String,
-    deprecated: Option<String>,
-}
+use crate::typedef::type_def::{Function, FunctionArg, ModuleTypes, SourceMap, TypeDef, TypeDefKind};
 
 /// Looks up a type that the document does not declare.
 pub type FindExternalType<'a> = &'a dyn Fn(&str) -> Option<ExternalType>;
-
-fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
-    Json::deserialize(d).map(Some)
-}
 
 /// The types that `text` declares, read under `view`. `foreign` looks up external types.
 ///
@@ -143,25 +30,31 @@ pub fn read(text: &str, view: View, foreign: FindExternalType<'_>) -> Result<Mod
         let what = if text.trim().is_empty() { "it is empty" } else { "it is no JSON object" };
         return Err(Fault::user(what));
     }
-    let document: TypesDocument = serde_json::from_str(text).map_err(|e| Fault::user(e.to_string()))?;
+    let document = serde_json::from_str(text).map_err(|e| Fault::user(e.to_string()))?;
+    translate(&document, view, foreign)
+}
+
+/// The types that `document` declares, read under `view`. `foreign` looks up external types.
+///
+/// # Errors
+/// When a declaration is invalid.
+pub fn translate(document: &TypesDocument, view: View, foreign: FindExternalType<'_>) -> Result<ModuleTypes> {
     unique("type", document.types.iter().map(|ty| ty.name.as_str()))?;
     let own = document.types.iter().map(|ty| (ty.name.as_str(), ty)).collect();
     let reader = TypesReader { own, view, foreign };
     let mut types = ModuleTypes { description: document.description.clone(), ..ModuleTypes::default() };
     for ty in &document.types {
         let declared = reader.declared(ty).map_err(|e| e.context(format!("type `{}`", ty.name)))?;
-        types = types.with_type(ty.kind.builder(), &declared)?;
+        types = types.with_type(builder(ty.kind), &declared)?;
     }
     Ok(types)
 }
 
-impl DeclaredKind {
-    fn builder(self) -> &'static str {
-        match self {
-            DeclaredKind::Object => "withObject",
-            DeclaredKind::Interface => "withInterface",
-            DeclaredKind::Enum => "withEnum",
-        }
+fn builder(kind: DeclaredKind) -> &'static str {
+    match kind {
+        DeclaredKind::Object => "withObject",
+        DeclaredKind::Interface => "withInterface",
+        DeclaredKind::Enum => "withEnum",
     }
 }
 
@@ -176,10 +69,10 @@ impl TypesReader<'_> {
         self.check_parts(ty)?;
         let fields = ty.fields.iter().map(|field| field.name.as_str());
         unique("field or function", fields.chain(ty.functions.iter().map(|function| function.name.as_str())))?;
-        let notes = noted(&ty.description, ty.deprecated.as_deref());
+        let notes = noted(&ty.description, ty.deprecated.as_deref(), ty.source_map.as_ref());
         let mut def = self.of_kind(ty.kind, &ty.name, notes)?;
         for field in &ty.fields {
-            let notes = noted(&field.description, field.deprecated.as_deref());
+            let notes = noted(&field.description, field.deprecated.as_deref(), field.source_map.as_ref());
             def = def.with_field(&field.name, self.type_def(&field.ty)?, notes)?;
         }
         for function in &ty.functions {
@@ -191,10 +84,11 @@ impl TypesReader<'_> {
             let mut function = self.with_arguments(made, &constructor.args).map_err(at)?;
             function.description.clone_from(&constructor.description);
             function.deprecated.clone_from(&constructor.deprecated);
+            function.source_map = constructor.source_map.as_ref().map(place);
             def = def.with_constructor(&function)?;
         }
         for member in &ty.members {
-            let notes = noted(&member.description, member.deprecated.as_deref());
+            let notes = noted(&member.description, member.deprecated.as_deref(), member.source_map.as_ref());
             def = def.with_enum_member(self.view, &member.name, &member.value, notes)?;
         }
         Ok(def)
@@ -226,6 +120,8 @@ impl TypesReader<'_> {
         let mut function = self.with_arguments(function, &callable.args).map_err(at)?;
         function.description.clone_from(&callable.description);
         function.deprecated.clone_from(&callable.deprecated);
+        function.source_map = callable.source_map.as_ref().map(place);
+        (function.check, function.generator, function.up) = (callable.check, callable.generator, callable.up);
         match &callable.cache {
             None => Ok(function),
             Some(DeclaredCache { policy, ttl }) => {
@@ -254,6 +150,7 @@ impl TypesReader<'_> {
                     default_address: arg.default_address.clone(),
                     ignore: arg.ignore.clone(),
                     deprecated: arg.deprecated.clone(),
+                    source_map: arg.source_map.as_ref().map(place),
                     ..FunctionArg::default()
                 })
                 .map_err(at)?;
@@ -312,8 +209,17 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     Ok(())
 }
 
-fn noted(description: &str, deprecated: Option<&str>) -> Annotations {
-    Annotations { description: description.to_owned(), source_map: None, deprecated: deprecated.map(ToOwned::to_owned) }
+fn noted(description: &str, deprecated: Option<&str>, at: Option<&SourcePlace>) -> Annotations {
+    Annotations {
+        description: description.to_owned(),
+        source_map: at.map(place),
+        deprecated: deprecated.map(ToOwned::to_owned),
+    }
+}
+
+fn place(at: &SourcePlace) -> SourceMap {
+    let number = |number: u32| number.into();
+    SourceMap { filename: at.file.clone(), line: number(at.line), column: number(at.column), ..SourceMap::default() }
 }
 
 #[cfg(test)]

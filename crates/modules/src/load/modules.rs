@@ -26,9 +26,9 @@ use tokio::sync::OnceCell;
 use crate::bounded_cache::BoundedCache;
 use crate::call::field_resolvers::callable_schema;
 use crate::caller::internal;
-use crate::load::register_types::register;
+use crate::load::register_types::{Registered, register};
 use crate::module::acting_as::{acting_as, caller_acting_as};
-use crate::module::load_report::{self, LoadReport, WorkRecorder};
+use crate::module::load_report::{self, LoadReport, TypesOrigin, WorkRecorder};
 use crate::module::module_schema::ModuleSchema;
 use crate::sdk::entrypoint;
 use crate::sdk::sdk_module::{self, with_guide};
@@ -115,9 +115,10 @@ impl Modules {
             let seen = Arc::new(WorkRecorder::default());
             let caller = caller.reporting(span.emitter().also(seen.clone()));
             let loading = async {
-                let (module, ran) = self.find_out(evaluator, &caller, source).await?;
+                let (module, origin) = self.find_out(evaluator, &caller, source).await?;
+                let ran = origin.is_some();
                 let changes = if ran { load_report::compared(&caller, &module).await? } else { Vec::new() };
-                self.reports.insert(key, Arc::new(LoadReport::new(ran, changes, &seen)));
+                self.reports.insert(key, Arc::new(LoadReport::new(origin, changes, &seen)));
                 let schema = callable_schema(&Arc::new(module));
                 self.loaded.insert(key, schema.clone());
                 Ok::<_, Fault>((schema, ran))
@@ -136,13 +137,13 @@ impl Modules {
         evaluator: Option<&Arc<Evaluator>>,
         caller: &Arc<Caller>,
         source: &Arc<ModuleSource>,
-    ) -> Result<(Module, bool)> {
+    ) -> Result<(Module, Option<TypesOrigin>)> {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         let mut module = self.untyped(evaluator, caller, source).await?;
         name_conflicts::among(&module.dependencies).map_err(doing)?;
         let me = client(caller);
-        let (raw, ran) = match &module.provider {
-            Provider::None => (stub(source.name()), false),
+        let (raw, origin) = match &module.provider {
+            Provider::None => (stub(source.name()), None),
             _ => self.types(evaluator, caller, me, &mut module).await?,
         };
         let core = me.services.registry.project(module.view);
@@ -157,7 +158,7 @@ impl Modules {
             _ => doing(e),
         })?;
         module.types = Arc::new(types);
-        Ok((module, ran))
+        Ok((module, origin))
     }
 
     /// Loads a module without its types. Its dependencies and its SDK are loaded.
@@ -275,20 +276,20 @@ impl Modules {
             .map(|entrypoint| Provider::Entrypoint(Arc::new(entrypoint)))
     }
 
-    /// The types as the module registers them, and whether code had to run for that.
+    /// The types as the module registers them, and where they came from if they were not cached.
     async fn types(
         self: &Arc<Self>,
         evaluator: Option<&Arc<Evaluator>>,
         caller: &Arc<Caller>,
         me: &Client,
         module: &mut Module,
-    ) -> Result<(ModuleTypes, bool)> {
+    ) -> Result<(ModuleTypes, Option<TypesOrigin>)> {
         // IDENTITY: the implementation determines the types, view included. The view is in the key
         // for readers of the index.
         let key = rondel_digest::of("types/v1", &(module.implementation, module.view));
         let kept = me.services.index.get(Table::Types, &key);
         if let Some(types) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            return Ok((types, false));
+            return Ok((types, None));
         }
         let Some(evaluator) = evaluator else {
             return Err(Fault::user(format!("the types of module `{}` are not known any more", module.name()))
@@ -310,10 +311,11 @@ impl Modules {
         let partial = Arc::new(module.partial());
         let (again, caller, index) = (evaluator.clone(), acting_as(caller, &partial), me.services.index.clone());
         let work = || async move {
-            let types = register(&again, &caller, &partial).await?;
-            let bytes = serde_json::to_vec(&types).map_err(|e| Fault::bug("cannot write types").caused_by(e))?;
+            let registered = register(&again, &caller, &partial).await?;
+            let bytes =
+                serde_json::to_vec(&registered.types).map_err(|e| Fault::bug("cannot write types").caused_by(e))?;
             index.put(Table::Types, &key, &bytes, None)?;
-            Ok(Node { call: None, value: Value::object("ModuleTypes", types) })
+            Ok(Node { call: None, value: Value::object("ModuleTypes", registered) })
         };
         // The graph runs one registration for all concurrent callers. Later ones find the types in
         // the index.
@@ -321,7 +323,8 @@ impl Modules {
         let joined = |_: &str| waiting.wait("another client, which loads the same module");
         let (registered, _) = evaluator.graph().evaluate_for(session, key, joined, label, work).await;
         let registered = registered?;
-        Ok((registered.get::<ModuleTypes>()?.clone(), true))
+        let registered = registered.get::<Registered>()?.clone();
+        Ok((registered.types, Some(registered.origin)))
     }
 
     /// The module that a call refers to, with its schema.

@@ -15,34 +15,47 @@ use rondel_module_model::sdk_contract::{Contract, OUTPUT_PATH, TYPES};
 use rondel_module_model::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 use rondel_module_model::typedef::types_json;
 use rondel_query::Node;
+use rondel_sdk::{Sdk, SourceTypes};
 use rondel_session::{ActingModule, Caller, Evaluator, ExecScope, FunctionCall, client};
 
 use crate::call::run::{process, run, title_of_types};
 use crate::caller::internal;
+use crate::module::load_report::TypesOrigin;
 use crate::sdk::entrypoint;
+use crate::sdk::runtime::sdk_source;
 use crate::sdk::sdk_module::{self, SdkArguments};
+
+/// Types as they were registered.
+#[derive(Clone)]
+pub struct Registered {
+    /// The types.
+    pub types: ModuleTypes,
+    /// Where they come from.
+    pub origin: TypesOrigin,
+}
 
 /// The types of `module`, registered by its provider under the module's view. Processes that
 /// `caller` starts act as the module.
 ///
 /// # Errors
 /// When the provider breaks its contract, or the module's code fails.
-pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<ModuleTypes> {
+pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Registered> {
     let sdk_caller = internal(caller);
     let caller = if let Provider::Builtin(_) = module.provider { caller } else { &sdk_caller };
     let registration = Registration { evaluator, caller, module };
-    match &module.provider {
-        Provider::None => Ok(ModuleTypes::default()),
-        Provider::Builtin(_) => registration.empty_call().await,
+    let types = match &module.provider {
+        Provider::None => ModuleTypes::default(),
+        Provider::Builtin(sdk) => return registration.source_types(sdk.as_ref()).await,
         Provider::Module(sdk) => match sdk.contract {
-            Contract::EmptyCall | Contract::Entrypoint => registration.empty_call().await,
-            Contract::TypesContainer => registration.types_container(sdk).await,
-            Contract::Typed => registration.typed(sdk).await,
-            Contract::Declared => registration.declared(sdk).await,
-            Contract::Document => registration.document(sdk).await,
+            Contract::EmptyCall | Contract::Entrypoint => registration.empty_call().await?,
+            Contract::TypesContainer => registration.types_container(sdk).await?,
+            Contract::Typed => registration.typed(sdk).await?,
+            Contract::Declared => registration.declared(sdk).await?,
+            Contract::Document => registration.document(sdk).await?,
         },
-        Provider::Entrypoint(entrypoint) => registration.entrypoint(entrypoint).await,
-    }
+        Provider::Entrypoint(entrypoint) => registration.entrypoint(entrypoint).await?,
+    };
+    Ok(Registered { types, origin: TypesOrigin::Provider })
 }
 
 /// The registration of the types of one module.
@@ -53,6 +66,25 @@ struct Registration<'a> {
 }
 
 impl Registration<'_> {
+    /// The types as the source declares them. Where it does not decide them, the module's code
+    /// runs.
+    async fn source_types(&self, sdk: &dyn Sdk) -> Result<Registered> {
+        let me = client(self.caller);
+        let module = self.module;
+        let source = sdk_source(&module.source, module.view, &me.services.registry, &module.dependencies);
+        match sdk.types(&me.services.ops, &me.op_cx, &source).await.map_err(|e| self.doing(e))? {
+            SourceTypes::Declared(document) => {
+                let core = me.services.registry.project(module.view);
+                let foreign = |name: &str| module.external_type(&core, name);
+                let types = types_json::translate(&document, module.view, &foreign).map_err(|e| self.doing(e))?;
+                Ok(Registered { types, origin: TypesOrigin::Source })
+            }
+            SourceTypes::Undecided(why) => {
+                Ok(Registered { types: self.empty_call().await?, origin: TypesOrigin::Code(why) })
+            }
+        }
+    }
+
     async fn empty_call(&self) -> Result<ModuleTypes> {
         let call = FunctionCall::new(String::new(), String::new(), "null".to_owned(), Vec::new());
         let (text, _) =

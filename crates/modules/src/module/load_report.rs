@@ -29,10 +29,21 @@ const MAX_RECORDED: usize = 1_000;
 /// The name of the input that is a tree of files.
 const FILES: &str = "files";
 
+/// Where the types of a module come from when they are not cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypesOrigin {
+    /// The source of the module.
+    Source,
+    /// The provider of the module.
+    Provider,
+    /// The code of the module, because the source does not decide them: why.
+    Code(String),
+}
+
 /// A report of one load.
 pub struct LoadReport {
-    /// Whether the types had to be registered.
-    pub registered: bool,
+    /// Where the types came from. `None` if they were cached.
+    pub registered: Option<TypesOrigin>,
     /// The differences from the nearest earlier load.
     pub changes: Vec<String>,
     /// The processes and function calls of the load, at most [`MAX_RECORDED`] of them.
@@ -44,7 +55,7 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// A report of a finished load.
-    pub fn new(registered: bool, changes: Vec<String>, seen: &WorkRecorder) -> Self {
+    pub fn new(registered: Option<TypesOrigin>, changes: Vec<String>, seen: &WorkRecorder) -> Self {
         let (work, more_work) = seen.work();
         Self { registered, changes, work, more_work, again: AtomicBool::new(false) }
     }
@@ -280,16 +291,18 @@ pub fn rows(module: &Module, report: Option<&LoadReport>) -> Vec<(String, String
     );
     row("contract", module.contract().to_string());
     let again = report.is_none_or(|report| report.again.load(Ordering::Relaxed));
-    let fresh = report.filter(|report| !again && report.registered);
+    let fresh = report.filter(|_| !again).and_then(|report| Some((report, report.registered.as_ref()?)));
     row(
         "types",
         match (&fresh, again) {
-            (Some(_), _) => "registered now".to_owned(),
+            (Some((_, TypesOrigin::Source)), _) => "read from the source now: nothing was run".to_owned(),
+            (Some((_, TypesOrigin::Provider)), _) => "registered now".to_owned(),
+            (Some((_, TypesOrigin::Code(why))), _) => format!("registered now: the source does not decide them, {why}"),
             (None, true) => "held by the engine: nothing was run".to_owned(),
             (None, false) => "found in the store: nothing was run".to_owned(),
         },
     );
-    if let Some(report) = fresh {
+    if let Some((report, _)) = fresh {
         let (cached, ran): (Vec<_>, Vec<_>) = report.work.iter().partition(|done| done.cached);
         row("ran", listed(&ran));
         row("cached", listed(&cached));
