@@ -230,6 +230,21 @@ def test_listings_are_silent(connected):
     assert connected.run("call", "-m", GREETER, "hello", "--help").ok().err == ""
 
 
+def test_a_list_of_records_fits_the_terminal(engine):
+    engine.query(in_busybox(sh("exit 0"))).ok()
+    for columns, most in [(80, 80), (120, 114)]:
+        listed = shown(engine, "cache", "ls", columns=columns, rows=200)
+        widths = {len(line) for line in listed.lines}
+        assert listed.lines[0].split()[:3] == ["WHAT", "KIND", "SIZE"] and max(widths) == most, listed.lines
+        assert listed.lines[0].endswith("IN USE"), listed.lines
+
+
+def test_a_wrong_command_line_is_no_run_that_is_done(connected):
+    connected.run("functions", "-m", GREETER).ok()
+    done = shown(connected, "call", "-m", GREETER, "hallo")
+    assert done.code == 2 and done.lines[0] == "Error: unknown function `hallo`", done.lines
+
+
 def test_an_exception_in_user_code_ends_the_run(connected, folder):
     module = write_module(folder, "import dagger\n\n@dagger.object_type\nclass Probe:\n    @dagger.function\n    def go(self) -> str:\n        return {}['missing']\n")
     done = shown(connected, "call", "-m", module, "go")

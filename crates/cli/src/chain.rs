@@ -127,6 +127,12 @@ impl Session {
         self.progress.finish()
     }
 
+    /// Ends progress output of a run that has no result.
+    pub(crate) fn abort(&self) {
+        self.attached.end_events();
+        self.progress.abort();
+    }
+
     /// Fetches the types that are not cached yet, in one request.
     async fn fetch_types(&self, names: &[&str]) -> Result<()> {
         let missing: Vec<&str> = {

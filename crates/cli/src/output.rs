@@ -35,6 +35,13 @@ pub(crate) fn ends_lines() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// The columns of the terminal of standard output. `None` if it goes elsewhere.
+pub(crate) fn columns() -> Option<usize> {
+    let out = std::io::stdout();
+    let size = rustix::termios::tcgetwinsize(&out).ok().filter(|size| out.is_terminal() && size.ws_col > 0);
+    size.map(|size| usize::from(size.ws_col))
+}
+
 /// Writes a result. A terminal gets a line end after it; anything else gets the exact text.
 pub(crate) fn result(text: &str) -> Result<()> {
     let line_end = ends_lines() && !text.is_empty() && !text.ends_with('\n');

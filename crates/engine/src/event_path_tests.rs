@@ -48,8 +48,8 @@ async fn a_run_of_many_spans_holds_only_what_is_open() {
             span.emitter().log(Stream::Stdout, "the word is hunter2, or hunt");
             span.emitter().bytes(at as u64, 0);
             open.push_back(span);
-            if open.len() > OPEN {
-                open.pop_front().map(|span| span.end(Outcome::Done));
+            if let Some(span) = (open.len() > OPEN).then(|| open.pop_front()).flatten() {
+                span.end(Outcome::Done);
             }
             most = (most.0.max(log_of_work.open_spans()), most.1.max(redacted_of_work.held_streams()));
             // A client that keeps up: as in the engine, the reader has a thread of its own.

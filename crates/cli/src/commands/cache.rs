@@ -18,6 +18,10 @@ use crate::settings::Settings;
 
 /// The widest description in a table. Longer ones are cut.
 const MAX_DESCRIPTION_COLUMNS: usize = 60;
+/// The columns of a description on a narrow terminal.
+const MIN_DESCRIPTION_COLUMNS: usize = 20;
+/// The columns of a record beside its description.
+const OTHER_COLUMNS: usize = 2 + 20 + 2 + 10 + 2 + 10 + 2 + "IN USE".len();
 
 pub(crate) fn command() -> Command {
     let json = json_flag;
@@ -130,26 +134,29 @@ async fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     if matches.get_flag("json") {
         return print_json(&records);
     }
-    crate::output::write(&table(&records))?;
+    crate::output::write(&table(&records, crate::output::columns()))?;
     let total: u64 = records.iter().map(|record| record.bytes).sum();
     crate::output::write(&format!("{} in {} records\n", format_bytes(total), records.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(records: &[Record]) -> String {
-    let mut text =
-        format!("{:<MAX_DESCRIPTION_COLUMNS$}  {:<20}  {:>10}  {:>10}  IN USE\n", "WHAT", "KIND", "SIZE", "LAST USE");
+/// The records as lines. A terminal of `width` columns gets shorter descriptions, so that no line
+/// is broken.
+fn table(records: &[Record], width: Option<usize>) -> String {
+    let most = width.map_or(MAX_DESCRIPTION_COLUMNS, |width| {
+        width.saturating_sub(OTHER_COLUMNS).clamp(MIN_DESCRIPTION_COLUMNS, MAX_DESCRIPTION_COLUMNS)
+    });
+    let mut text = format!("{:<most$}  {:<20}  {:>10}  {:>10}  IN USE\n", "WHAT", "KIND", "SIZE", "LAST USE");
     let now = now();
     for record in records {
-        let mut what: String =
-            record.description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_COLUMNS).collect();
-        if record.description.chars().count() > MAX_DESCRIPTION_COLUMNS {
+        let mut what: String = record.description.chars().filter(|c| !c.is_control()).take(most).collect();
+        if record.description.chars().count() > most {
             what.pop();
             what.push('…');
         }
         let _ = writeln!(
             text,
-            "{what:<MAX_DESCRIPTION_COLUMNS$}  {:<20}  {:>10}  {:>10}  {}",
+            "{what:<most$}  {:<20}  {:>10}  {:>10}  {}",
             format!("{}, {}", kind_name(record.kind), record.record_type).replace(", regular", ""),
             format_bytes(record.bytes),
             format_age(now, record.last_used),
@@ -180,7 +187,7 @@ async fn prune(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         return print_json(&pruned);
     }
     if !pruned.records.is_empty() {
-        crate::output::write(&table(&pruned.records))?;
+        crate::output::write(&table(&pruned.records, crate::output::columns()))?;
     }
     let did = if request.dry_run { "would free" } else { "freed" };
     let (freed, left) = (format_bytes(pruned.bytes), format_bytes(pruned.left));

@@ -65,11 +65,16 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let chain = match parse_chain(&session, &session.title("call"), first, words, false).await? {
         Parsed::Chain(chain) => chain,
         Parsed::Help(help) => {
-            session.finish();
+            // Errors of the command line are printed like help.
+            if help.use_stderr() {
+                session.abort();
+            } else {
+                session.finish();
+            }
             return Ok(usage_error::exit(&help, Noun::Function, false));
         }
         Parsed::Wrong(fault) => {
-            session.finish();
+            session.abort();
             return Ok(usage_error::report(&fault, false));
         }
     };

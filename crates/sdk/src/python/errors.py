@@ -293,10 +293,9 @@ def of_attribute(name: str, thing) -> list[str]:
         return [f"did you mean `{near}`?"]
     if isinstance(thing, dagger.client.base.Type):
         functions = sorted(known - public(dagger.client.base.Type) - {"id", "with_"})
-        if len(functions) > 12:
-            functions = [*functions[:12], "…"]
         if functions:
-            return [f"`{type(thing).__name__}` has " + ", ".join(f"`{one}`" for one in functions)]
+            more = " and more" if len(functions) > 12 else ""
+            return [f"`{type(thing).__name__}` has " + ", ".join(f"`{one}`" for one in functions[:12]) + more]
     return []
 
 
