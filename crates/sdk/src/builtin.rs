@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result, nearest};
 
+use crate::go::Go;
 use crate::python::Python;
 use crate::sdk::Sdk;
 
 /// The names of the available built-in SDKs.
-pub const BUILTIN: &[&str] = &["python"];
+pub const BUILTIN: &[&str] = &["go", "python"];
 /// Reserved names: SDKs that are or will be built in.
 const KNOWN: &[&str] = &["go", "python", "typescript", "dang", "php", "java", "elixir", "rust"];
 
@@ -28,6 +29,7 @@ pub fn find(name: &str) -> Result<Arc<dyn Sdk>> {
         return Err(Fault::user(format!("the {base} sdk does not currently support selecting a specific version")));
     }
     match base {
+        "go" => Ok(Arc::new(Go)),
         "python" => Ok(Arc::new(Python)),
         _ if KNOWN.contains(&base) => Err(Fault::user(format!("the SDK `{base}` is not supported yet")).with_hint(
             format!("available: {}, and SDKs that are modules, by their path or git reference", BUILTIN.join(", ")),
@@ -57,9 +59,10 @@ mod tests {
         check("python", None);
         check("foo-bar", Some("invalid SDK: \"foo-bar\""));
         check("python@v1", Some("the python sdk does not currently support selecting a specific version"));
-        check("go", Some("the SDK `go` is not supported yet"));
-        assert!(super::hint("pyton").starts_with("did you mean `python`? built in: python"));
-        assert!(super::hint("foo-bar").starts_with("built in: python;"));
+        check("go", None);
+        check("php", Some("the SDK `php` is not supported yet"));
+        assert!(super::hint("pyton").starts_with("did you mean `python`? built in: go, python"));
+        assert!(super::hint("foo-bar").starts_with("built in: go, python;"));
         assert!(super::is_builtin("go") && super::is_builtin("python@v1") && !super::is_builtin("./python"));
     }
 }

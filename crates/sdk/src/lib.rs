@@ -7,11 +7,13 @@
 
 pub mod bindings;
 mod builtin;
+pub mod go;
 pub mod python;
 mod python_names;
 mod python_project;
 mod python_starter;
 mod python_version;
+mod runtime_parts;
 mod sdk;
 
 pub use builtin::{BUILTIN, find, hint, is_builtin};

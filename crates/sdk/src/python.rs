@@ -12,16 +12,15 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rondel_events::Emitter;
 use rondel_fault::{Fault, Kind, Result};
-use rondel_model::exec::Sharing;
-use rondel_model::image::ImageRef;
-use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
-use rondel_model::{AbsPath, Container, ExecOp, ExecTitle, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
-use rondel_ops::{OpContext, Ops, RegistryImage};
+use rondel_model::op::{ExecOutput, Filter, TreePath};
+use rondel_model::{AbsPath, Container, ExecOp, ExecTitle, Fs, FsOp, ImageConfig, Mount};
+use rondel_ops::{OpContext, Ops};
 use rondel_typescan::SourceTypes;
 
 use crate::bindings;
 use crate::python_project::{Install, LockFile, Project, ProjectFiles, local_sources};
 use crate::python_starter;
+use crate::runtime_parts::{cache, copy, image, read_file, write};
 use crate::sdk::{GeneratedFiles, Sdk, SdkSource};
 
 /// The folder of the module's context directory in the runtime.
@@ -143,18 +142,6 @@ async fn read_files(ops: &Arc<Ops>, cx: &OpContext, source: &SdkSource) -> Resul
     Ok(files)
 }
 
-/// The text of the file at `path` of the context directory. `None` when it does not exist.
-async fn read_file(ops: &Arc<Ops>, cx: &OpContext, source: &SdkSource, path: &AbsPath) -> Result<Option<String>> {
-    let place =
-        TreePath { fs: source.context.place.fs.clone(), path: source.context.place.path.join_inside(path.relative()) };
-    if ops.stat(cx, &place, true).await?.is_none() {
-        return Ok(None);
-    }
-    let text = String::from_utf8(ops.read(cx, &place).await?);
-    let (name, module) = (path.relative(), &source.name);
-    text.map(Some).map_err(|_| Fault::user(format!("`{name}` of module `{module}` is not UTF-8 text")))
-}
-
 /// The first of the images `names` that exists.
 async fn first_image(ops: &Arc<Ops>, cx: &OpContext, names: &[String]) -> Result<Container> {
     let mut failure: Option<Fault> = None;
@@ -178,25 +165,6 @@ async fn first_image(ops: &Arc<Ops>, cx: &OpContext, names: &[String]) -> Result
     }
 }
 
-async fn image(ops: &Arc<Ops>, cx: &OpContext, name: &str) -> Result<Container> {
-    let platform = Platform::native();
-    let reference: ImageRef =
-        name.parse().map_err(|e: rondel_model::image::InvalidReference| Fault::user(e.to_string()))?;
-    let found = ops.resolve_image(cx, &RegistryImage::named(&reference), &platform, false).await?;
-    let config: serde_json::Value = serde_json::from_str(found.config.get())
-        .map_err(|e| Fault::user(format!("cannot read the configuration of image `{name}`")).caused_by(e))?;
-    let config: ImageConfig = match config.get("config") {
-        Some(config) if !config.is_null() => serde_json::from_value(config.clone())
-            .map_err(|e| Fault::user(format!("cannot read the configuration of image `{name}`")).caused_by(e))?,
-        _ => ImageConfig::default(),
-    };
-    let mut base = Container::scratch(found.platform.clone());
-    let op = ImageOp { reference: found.reference, platform: found.platform, service: None, egress: cx.egress };
-    base.rootfs = Fs::from(op);
-    base.config = Arc::new(config);
-    Ok(base)
-}
-
 /// The chain of operations from the base image to the runtime.
 fn runtime(base: &Container, project: &Project, source: &SdkSource) -> Container {
     let installed = install(base, &project.install, source);
@@ -214,21 +182,6 @@ fn runtime(base: &Container, project: &Project, source: &SdkSource) -> Container
     let mut container = base.clone();
     container.rootfs = copy(fs, source.context.place.clone(), CODE);
     container.configure(|config| configure(config, project, source, &code))
-}
-
-/// `base` with the content of the folder `source` at `target`.
-fn copy(base: Fs, source: TreePath, target: &str) -> Fs {
-    Fs::from(CopyOp {
-        base,
-        source,
-        source_is_file: false,
-        source_name: None,
-        target: AbsPath::new(target),
-        target_is_dir: true,
-        filter: Filter::default(),
-        owner: None,
-        permissions: None,
-    })
 }
 
 /// The folder with the compiled bindings of the core API, for the Python of `base`.
@@ -346,21 +299,9 @@ fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>, title: Exec
     Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs })
 }
 
-fn cache(volume: &str, target: &str) -> Mount {
-    let (sharing, owner, read_only) = (Sharing::Shared, None, false);
-    let source = MountSource::Cache { volume: volume.into(), source: None, sharing, owner, read_only };
-    Mount { target: AbsPath::new(target), source }
-}
-
-fn write(base: Fs, path: &str, text: &str) -> Fs {
-    let edit =
-        Edit::WriteFile { path: AbsPath::new(path), contents: text.as_bytes().into(), permissions: 0o644, owner: None };
-    Fs::new(FsOp::Edit { base, edit })
-}
-
 #[cfg(test)]
 mod tests {
-    use rondel_model::Directory;
+    use rondel_model::{Directory, Platform};
 
     use super::*;
 

@@ -44,6 +44,11 @@ pub trait Sdk: Send + Sync {
     /// The version of the SDK, which is part of every module's identity.
     fn version(&self) -> &'static str;
 
+    /// Whether generated code has bindings of the module's dependencies, which then are loaded.
+    fn generates_bindings(&self) -> bool {
+        false
+    }
+
     /// The types of the module as its source declares them. Nothing runs. Changing the result
     /// changes [`Sdk::version`].
     ///

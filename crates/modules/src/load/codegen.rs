@@ -70,7 +70,7 @@ async fn with_code(
     all: Node,
 ) -> Result<Node> {
     let (all, generated, ignored) = match source.config.entrypoint.is_none() && source.sdk.is_none() {
-        true => with_builtin_code(cx, source, all).await?,
+        true => with_builtin_code(cx, modules, source, all).await?,
         false => match with_code_of_module(cx, modules, source, &all).await? {
             Some(found) => found,
             None => return Ok(all),
@@ -88,13 +88,22 @@ async fn with_code(
 /// A directory with generated code, the paths that are generated, and those that are ignored.
 type WithCode = (Node, Vec<String>, Vec<String>);
 
-/// `all` with the code of a built-in SDK. It depends on no other module, so none is loaded.
-async fn with_builtin_code(cx: &ResolverContext, source: &Arc<ModuleSource>, all: Node) -> Result<WithCode> {
+/// `all` with the code of a built-in SDK. Dependencies are loaded if it has bindings of them.
+async fn with_builtin_code(
+    cx: &ResolverContext,
+    modules: &Arc<Modules>,
+    source: &Arc<ModuleSource>,
+    all: Node,
+) -> Result<WithCode> {
     source.config.check_name()?;
     source.config.check_supported()?;
     let sdk = builtin_sdk(&source.config)?;
     let me = client(&cx.caller);
-    let given = sdk_source(source, source.view()?, &me.services.registry, &[]);
+    let dependencies = match sdk.generates_bindings() {
+        true => modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?.dependencies,
+        false => Vec::new(),
+    };
+    let given = sdk_source(source, source.view()?, &me.services.registry, &dependencies);
     let (ops, op_cx) = ops_and_context(cx);
     let code = sdk.codegen(&ops, &op_cx, &given).await?;
     let mut all = all;
