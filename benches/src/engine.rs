@@ -131,10 +131,15 @@ impl Engine {
         let _ = self.run(&["engine", "stop"]);
     }
 
+    /// The process of the engine.
+    pub(crate) fn pid(&self) -> Result<u64, String> {
+        let status: Value = serde_json::from_str(&self.run(&["engine", "status", "--json"])?).unwrap_or_default();
+        status["pid"].as_u64().ok_or_else(|| "`engine status` tells no process".to_owned())
+    }
+
     /// The memory that the engine holds, in bytes.
     pub(crate) fn memory(&self) -> Result<u64, String> {
-        let status: Value = serde_json::from_str(&self.run(&["engine", "status", "--json"])?).unwrap_or_default();
-        let path = format!("/proc/{}/status", status["pid"]);
+        let path = format!("/proc/{}/status", self.pid()?);
         let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read `{path}`: {e}"))?;
         let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("the kernel tells no `VmRSS`")?;
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().map_err(|_| "`VmRSS` is no number")?;

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
 
 mod builds;
+mod display;
 mod engine;
 mod http;
 mod peers;

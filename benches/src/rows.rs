@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::builds;
+use crate::display;
 use crate::engine::Engine;
 use crate::peers;
 use crate::samples::{Row, Samples};
@@ -17,7 +18,7 @@ pub(crate) fn all() -> [(&'static str, Measure); 14] {
         ("cached", cached),
         ("exec", exec),
         ("chain", chain),
-        ("progress", progress),
+        ("progress", display::rows),
         ("tree", tree),
         ("call", call),
         ("module", module),
@@ -102,38 +103,6 @@ fn chain(engine: &Engine) -> Result<Vec<Row>, String> {
         session.connection.query(&document)
     })?;
     Ok(vec![Row::time("1,000 chained execs", ms(6_000), &samples)])
-}
-
-/// How much longer 1,000 execs take when a client listens and draws on a terminal, than when it
-/// listens to nothing. The two take turns, so that changes of the machine meet both.
-fn progress(engine: &Engine) -> Result<Vec<Row>, String> {
-    const LENGTH: usize = 1000;
-    let document = |run: String| {
-        let steps: String = (0..LENGTH).map(|at| format!("withExec(args: [\"true\", \"{run}-{at}\"]) {{ ")).collect();
-        format!("{{ container {{ from(address: \"busybox\") {{ {steps} stdout {} }} }} }}", "}".repeat(LENGTH))
-    };
-    engine.query("{ version }")?;
-    let mut overheads = Vec::new();
-    let mut drawn = 0;
-    for run in 0..engine.runs(20) {
-        let silent = || Samples::of(1, |_| engine.query(&document(format!("silent{run}"))).map(drop));
-        let mut displayed = || {
-            let document = document(format!("displayed{run}"));
-            Samples::of(1, |_| engine.query_on_terminal(&document).map(|bytes| drawn += bytes))
-        };
-        let (silent, displayed) = match run % 2 {
-            0 => (silent()?, displayed()?),
-            _ => {
-                let displayed = displayed()?;
-                (silent()?, displayed)
-            }
-        };
-        overheads.push(displayed.percentile(50).as_secs_f64() / silent.percentile(50).as_secs_f64() - 1.0);
-    }
-    if drawn == 0 {
-        return Err("nothing was drawn on the terminal".into());
-    }
-    Ok(vec![Row::percent("events and display of 1,000 execs, overhead", 3.0, overheads)])
 }
 
 /// A folder of 100,000 files that did not change, read by one new client after the other.

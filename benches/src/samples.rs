@@ -3,6 +3,14 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+impl FromIterator<Duration> for Samples {
+    fn from_iter<I: IntoIterator<Item = Duration>>(durations: I) -> Self {
+        let mut all: Vec<Duration> = durations.into_iter().collect();
+        all.sort();
+        Self(all)
+    }
+}
+
 /// Measured durations.
 #[derive(Default)]
 pub(crate) struct Samples(Vec<Duration>);
@@ -77,17 +85,21 @@ impl Row {
     }
 
     /// A row about shares, where 1 is the whole. The budget is in percent.
-    pub(crate) fn percent(name: &str, budget: f64, mut shares: Vec<f64>) -> Self {
+    pub(crate) fn percent(name: &str, budget: Option<f64>, mut shares: Vec<f64>) -> Self {
         shares.sort_by(f64::total_cmp);
         let at = |hundredth: usize| {
             let last = shares.len().saturating_sub(1);
             shares.get((shares.len() * hundredth / 100).min(last)).copied().unwrap_or_default() * 100.0
         };
         let (median, high) = (at(50), at(95));
-        let verdict = if median <= budget { "ok" } else { "over" };
+        let verdict = match budget {
+            None => "",
+            Some(budget) if median <= budget => "ok",
+            Some(_) => "over",
+        };
         Self {
             name: name.into(),
-            budget: format!("{budget:.1} %"),
+            budget: budget.map(|budget| format!("{budget:.1} %")).unwrap_or_default(),
             median: format!("{median:.1} %"),
             high: format!("{high:.1} %"),
             runs: shares.len(),
