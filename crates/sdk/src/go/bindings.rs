@@ -47,7 +47,7 @@ pub(crate) fn files(core: &Schema, schema: &Schema, view: View, code_folder: &st
     }
     let names: BTreeSet<&String> = modules.keys().chain(fields.keys()).collect();
     for name in names {
-        let mut out = Writer::new(core, schema, view);
+        let mut out = Writer::new(schema, view);
         for ty in modules.get(name).into_iter().flatten() {
             out.ty(ty);
         }
@@ -110,7 +110,7 @@ pub(crate) fn api_name(schema: &Schema, go: &str) -> Option<String> {
 }
 
 fn of_core(core: &Schema, schema: &Schema, view: View, code_folder: &str) -> String {
-    let mut out = Writer::new(core, schema, view);
+    let mut out = Writer::new(schema, view);
     for ty in listed(core).filter(|ty| *ty.name != *core.query) {
         out.ty(ty);
     }
@@ -168,7 +168,6 @@ fn module_of(ty: &TypeDef) -> String {
 
 /// A file that is being written.
 struct Writer<'a> {
-    core: &'a Schema,
     schema: &'a Schema,
     view: View,
     text: String,
@@ -189,8 +188,8 @@ enum FieldResult<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(core: &'a Schema, schema: &'a Schema, view: View) -> Self {
-        Self { core, schema, view, text: String::new() }
+    fn new(schema: &'a Schema, view: View) -> Self {
+        Self { schema, view, text: String::new() }
     }
 
     /// The file of a dependency. Its imports are those that the text uses.

@@ -485,6 +485,7 @@ type frame struct {
 	File     string `json:"file"`
 	Line     int    `json:"line"`
 	Function string `json:"function"`
+	Source   string `json:"source,omitempty"`
 }
 
 func (p *panicked) Error() string {
@@ -513,12 +514,22 @@ func ownFrames() []frame {
 		if inside && !generated {
 			name := strings.TrimPrefix(next.Function, "main.")
 			name = strings.NewReplacer("(*", "", "(", "", ")", "").Replace(name)
-			frames = append([]frame{{file, next.Line, name}}, frames...)
+			frames = append([]frame{{file, next.Line, name, lineOf(next.File, next.Line)}}, frames...)
 		}
 		if !more {
 			return frames
 		}
 	}
+}
+
+// lineOf returns a line of a file. It is empty if the file is not there.
+func lineOf(file string, line int) string {
+	text, err := os.ReadFile(file)
+	lines := strings.Split(string(text), "\n")
+	if err != nil || line < 1 || line > len(lines) {
+		return ""
+	}
+	return strings.TrimRight(lines[line-1], "\r")
 }
 
 // returnError answers the call with an error.
