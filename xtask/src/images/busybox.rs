@@ -22,6 +22,7 @@ pub(super) fn recipe() -> Result<Recipe, String> {
         text: format!("busybox-static, applet links\n{PASSWD}{GROUP}{SHADOW}2"),
         environment: vec![PATH_VARIABLE.into()],
         command: vec!["sh".into()],
+        working_dir: "",
         build: Box::new(build),
     })
 }
@@ -57,7 +58,7 @@ fn build(scratch: &Path) -> Result<Built, String> {
     run_command(pack.arg("-C").arg(&tree).arg("-cf").arg(&tar).arg("."))?;
     let name = "docker.io/library/busybox";
     let references = vec![format!("{name}:latest"), format!("{name}:{}", release(&program)?)];
-    Ok(Built { tar, references })
+    Ok(Built { layers: vec![tar], references })
 }
 
 /// The machine's own busybox when it is a static one, else that of the package.

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{Built, EPOCH, PATH_VARIABLE, Recipe, apt_options, is_root, run_command, text_of};
 
 /// What a slim image does without.
-const SLIM: &str = "rm -rf \"$1\"/usr/share/doc/* \"$1\"/usr/share/man/* \"$1\"/usr/share/locale/* \
+pub(super) const SLIM: &str = "rm -rf \"$1\"/usr/share/doc/* \"$1\"/usr/share/man/* \"$1\"/usr/share/locale/* \
                     \"$1\"/usr/share/info/* \"$1\"/var/cache/apt/*.bin \"$1\"/var/log/*.log \"$1\"/var/log/apt/*";
 /// `python` and `pip` by their usual names, and packages may be installed beside those of the
 /// system.
@@ -71,6 +71,7 @@ fn recipe(
         text: format!("mmdebstrap {suite} {}\n{hooks:?} {references:?} 1", packages.join(",")),
         environment: vec![PATH_VARIABLE.into(), "LANG=C.UTF-8".into()],
         command: vec![command.into()],
+        working_dir: "",
         build: Box::new(move |scratch| {
             let tar = scratch.join("layer.tar");
             strap(scratch, suite, packages, hooks, &tar)?;
@@ -80,12 +81,13 @@ fn recipe(
                     return Err(format!("Debian {suite} has no `{program}` any more; adapt the recipe `{name}`"));
                 }
             }
-            Ok(Built { tar, references: references.iter().map(|r| (*r).to_owned()).collect() })
+            Ok(Built { layers: vec![tar], references: references.iter().map(|r| (*r).to_owned()).collect() })
         }),
     }
 }
 
-fn strap(scratch: &Path, suite: &str, packages: &[&str], hooks: &[&str], tar: &Path) -> Result<(), String> {
+/// Makes the root file system of a Debian suite with `packages`.
+pub(super) fn strap(scratch: &Path, suite: &str, packages: &[&str], hooks: &[&str], tar: &Path) -> Result<(), String> {
     let mirror = mirror()?;
     let mut build = Command::new("mmdebstrap");
     build

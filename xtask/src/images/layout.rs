@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::Built;
+use super::{Built, Recipe};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -39,26 +39,30 @@ impl Layout {
         made.is_ok_and(|made| made == digest_of(recipe.as_bytes()))
     }
 
-    /// Takes over the layer and names the image.
-    pub(super) fn add(
-        &self,
-        name: &str,
-        recipe: &str,
-        built: &Built,
-        environment: &[String],
-        command: &[String],
-    ) -> Result<(), String> {
-        let (layer, layer_size) = self.take(&built.tar)?;
+    /// Takes over the layers and names the image.
+    pub(super) fn add(&self, recipe: &Recipe, built: &Built) -> Result<(), String> {
+        let layers = built.layers.iter().map(|tar| self.take(tar)).collect::<Result<Vec<_>, _>>()?;
+        let diff_ids: Vec<&String> = layers.iter().map(|(digest, _)| digest).collect();
+        let created = "2023-11-14T22:13:20Z";
+        let step = json!({"created": created, "created_by": recipe.text.lines().next().unwrap_or_default()});
+        let mut settings = json!({"Env": recipe.environment, "Cmd": recipe.command});
+        if !recipe.working_dir.is_empty() {
+            settings["WorkingDir"] = recipe.working_dir.into();
+        }
         let (config, config_size) = self.put(&json!({
-            "architecture": architecture(), "os": "linux", "created": "2023-11-14T22:13:20Z",
-            "config": {"Env": environment, "Cmd": command},
-            "rootfs": {"type": "layers", "diff_ids": [layer]},
-            "history": [{"created": "2023-11-14T22:13:20Z", "created_by": recipe.lines().next().unwrap_or_default()}],
+            "architecture": architecture(), "os": "linux", "created": created, "config": settings,
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "history": vec![step; layers.len()],
         }))?;
+        let layer_media_type = "application/vnd.oci.image.layer.v1.tar";
+        let descriptors: Vec<Value> = layers
+            .iter()
+            .map(|(digest, size)| json!({"mediaType": layer_media_type, "digest": digest, "size": size}))
+            .collect();
         let (manifest, manifest_size) = self.put(&json!({
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": config_size},
-            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": layer_size}],
+            "layers": descriptors,
         }))?;
         let entry = |reference: &String| {
             json!({
@@ -72,7 +76,7 @@ impl Layout {
         entries.retain(|e| !built.references.iter().any(|r| e["annotations"][REF_NAME] == **r));
         entries.extend(built.references.iter().map(entry));
         self.write_index(&entries)?;
-        self.write(&format!("recipes/{name}"), digest_of(recipe.as_bytes()).as_bytes())
+        self.write(&format!("recipes/{}", recipe.name), digest_of(recipe.text.as_bytes()).as_bytes())
     }
 
     /// Copies a tar in as a blob.

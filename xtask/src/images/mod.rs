@@ -7,6 +7,7 @@
 
 mod busybox;
 mod debian;
+mod golang;
 mod layout;
 
 use std::path::{Path, PathBuf};
@@ -21,23 +22,24 @@ const PATH_VARIABLE: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 /// Images that are made only when they are named.
 const ON_REQUEST: &[&str] = &["redis", "debian-11"];
 
-/// One image: how it is called, and how its only layer is made.
+/// One image: how it is called, and how its layers are made.
 struct Recipe {
     name: &'static str,
     /// Everything that decides the content, as text.
     text: String,
     environment: Vec<String>,
     command: Vec<String>,
+    working_dir: &'static str,
     build: Build,
 }
 
-/// Puts the layer together in a scratch folder.
+/// Puts the layers together in a scratch folder.
 type Build = Box<dyn Fn(&Path) -> Result<Built, String> + Send + Sync>;
 
-/// What a recipe made: an uncompressed tar in the scratch folder, and the full references it
-/// deserves.
+/// What a recipe made: uncompressed tars in the scratch folder, the lowest layer first, and the
+/// full references of the image.
 struct Built {
-    tar: PathBuf,
+    layers: Vec<PathBuf>,
     references: Vec<String>,
 }
 
@@ -52,6 +54,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         debian::slim(),
         debian::python(),
         debian::older_python(),
+        golang::recipe(),
         debian::redis(),
         debian::older(),
     ];
@@ -85,7 +88,7 @@ fn make(recipe: &Recipe, layout: &Layout, scratch: &Path) -> Result<(), String> 
     let scratch = scratch.join(recipe.name);
     std::fs::create_dir_all(&scratch).map_err(|e| format!("cannot make `{}`: {e}", scratch.display()))?;
     let built = (recipe.build)(&scratch)?;
-    layout.add(recipe.name, &recipe.text, &built, &recipe.environment, &recipe.command)?;
+    layout.add(recipe, &built)?;
     println!("{} ({:.1} s)", built.references.join(", "), started.elapsed().as_secs_f64());
     Ok(())
 }
