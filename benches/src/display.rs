@@ -38,7 +38,7 @@ pub(crate) fn rows(engine: &Engine) -> Result<Vec<Row>, String> {
             if is_displayed {
                 displayed.push(cost(pid, || engine.query_on_terminal(&document).map(|bytes| drawn += bytes))?);
             } else {
-                silent.push(cost(pid, || engine.query(&document).map(drop))?);
+                silent.push(cost(pid, || engine.query_into_nothing(&document))?);
             }
         }
     }

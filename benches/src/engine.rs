@@ -89,9 +89,18 @@ impl Engine {
 
     /// `rondel query` with a document.
     pub(crate) fn query(&self, document: &str) -> Result<String, String> {
+        self.query_into(document, Stdio::piped())
+    }
+
+    /// As [`Engine::query`], with standard output that goes nowhere.
+    pub(crate) fn query_into_nothing(&self, document: &str) -> Result<(), String> {
+        self.query_into(document, Stdio::null()).map(drop)
+    }
+
+    fn query_into(&self, document: &str, stdout: Stdio) -> Result<String, String> {
         let wrong = |e: std::io::Error| format!("cannot run `rondel query`: {e}");
         let mut command = self.command(&["-s", "query"]);
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let piped = command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         let mut child = piped.spawn().map_err(wrong)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(document.as_bytes()).map_err(wrong)?;
@@ -99,8 +108,8 @@ impl Engine {
         finished(&["query"], child.wait_with_output().map_err(wrong)?)
     }
 
-    /// As [`Engine::query`], with standard error on a terminal of 120 columns, on which the
-    /// progress is drawn. Returns how many bytes were drawn.
+    /// As [`Engine::query_into_nothing`], with standard error on a terminal of 120 columns, on
+    /// which the progress is drawn. Returns how many bytes were drawn.
     pub(crate) fn query_on_terminal(&self, document: &str) -> Result<usize, String> {
         let wrong = |e: std::io::Error| format!("cannot run `rondel query` on a terminal: {e}");
         let (terminal, drawing) = terminal().map_err(wrong)?;
