@@ -72,11 +72,12 @@ impl Registration<'_> {
         let me = client(self.caller);
         let module = self.module;
         let source = sdk_source(&module.source, module.view, &me.services.registry, &module.dependencies);
-        match sdk.types(&me.services.ops, &me.op_cx, &source).await.map_err(|e| self.doing(e))? {
+        let doing = |e: Fault| e.prefixed(format!("read the types of module `{}` from its source", module.name()));
+        match sdk.types(&me.services.ops, &me.op_cx, &source).await.map_err(doing)? {
             SourceTypes::Declared(document) => {
                 let core = me.services.registry.project(module.view);
                 let foreign = |name: &str| module.external_type(&core, name);
-                let types = types_json::translate(&document, module.view, &foreign).map_err(|e| self.doing(e))?;
+                let types = types_json::translate(&document, module.view, &foreign).map_err(doing)?;
                 Ok(Registered { types, origin: TypesOrigin::Source })
             }
             SourceTypes::Undecided(why) => {

@@ -163,6 +163,25 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The type of a private field. A struct of the package need not be a type of the API.
+    fn resolve_private(&mut self, expr: &TypeExpr, file: &'a ParsedFile, depth: usize) -> Result<Type> {
+        match &expr.form {
+            TypeForm::Pointer(inner) if depth < MAX_DEPTH => {
+                Ok(Type::Pointer(Box::new(self.resolve_private(inner, file, depth + 1)?)))
+            }
+            TypeForm::Slice(inner) if depth < MAX_DEPTH => {
+                Ok(Type::List(Box::new(self.resolve_private(inner, file, depth + 1)?)))
+            }
+            TypeForm::Name(name) => match self.types.get(name.as_str()) {
+                Some((_, TypeDecl { ty: TypeExpr { form: TypeForm::Struct(_), .. }, .. })) => {
+                    Ok(Type::Struct(name.clone()))
+                }
+                _ => self.resolve(expr, file, depth),
+            },
+            _ => self.resolve(expr, file, depth),
+        }
+    }
+
     fn named(&mut self, name: &str, expr: &TypeExpr, file: &'a ParsedFile, depth: usize) -> Result<Type> {
         if let Some((declared_in, declared)) = self.types.get(name).copied() {
             return self.own(declared, declared_in, expr, file, depth);
@@ -284,6 +303,7 @@ impl<'a> Scope<'a> {
     fn field(&mut self, file: &'a ParsedFile, field: &FieldDecl, name: &str) -> Result<Field> {
         let documentation = self.documentation(field);
         let json = json_name(&field.tag);
+        let private = documentation.has("private");
         Ok(Field {
             name: name.to_owned(),
             json_name: match json.as_deref() {
@@ -291,8 +311,8 @@ impl<'a> Scope<'a> {
                 Some("") | None => Some(name.to_owned()),
                 Some(json) => Some(json.to_owned()),
             },
-            ty: self.resolve(&field.ty, file, 0)?,
-            private: documentation.has("private"),
+            ty: if private { self.resolve_private(&field.ty, file, 0)? } else { self.resolve(&field.ty, file, 0)? },
+            private,
             deprecated: documentation.deprecated(),
             description: documentation.text,
             place: Self::place(file, field.at),

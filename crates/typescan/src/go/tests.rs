@@ -172,6 +172,15 @@ fn what_cannot_be_a_type() {
 }
 
 #[test]
+fn types_of_private_fields_are_not_declared() {
+    let found = types(
+        "type hidden struct { N int }\ntype Config struct { M map[string]string }\ntype Foo struct {\n\t// +private\n\tA []hidden\n\t// +private\n\tB *Config\n}\n",
+    );
+    assert_eq!(found["types"].as_array().map(Vec::len), Some(1));
+    assert!(refused("type Foo struct {\n\tM map[string]string // +private\n}\n").contains("unsupported type"));
+}
+
+#[test]
 fn parameters_of_an_inline_struct() {
     let found = function(
         "func (*Foo) F(ctx context.Context, opts struct {\n\t// The name.\n\tName string // +default=\"x\"\n}) {}",
@@ -191,4 +200,10 @@ fn several_files_and_old_views() {
     assert!(found.package.uses_tracer && !found.package.uses_cgo);
     assert_eq!(main_type("my-module"), "MyModule");
     assert_eq!(main_type("apk2x"), "Apk2X");
+    assert_eq!(
+        (main_type("mariaDB"), main_type("SSH"), main_type("MyGitHub")),
+        ("MariaDb".into(), "Ssh".into(), "MyGitHub".into())
+    );
+    let upper = scanned(&[("main.go", "package main\ntype FOO struct{}\n")], View::new(0, 21, 8)).expect("is a module");
+    assert_eq!(upper.package.main, "FOO");
 }
