@@ -338,7 +338,7 @@ func literal(ctx context.Context, value reflect.Value) (string, error) {
 		return literal(ctx, value.Elem())
 	case reflect.Slice, reflect.Array:
 		var items []string
-		for i := range value.Len() {
+		for i := 0; i < value.Len(); i++ {
 			item, err := literal(ctx, value.Index(i))
 			if err != nil {
 				return "", err
@@ -348,7 +348,7 @@ func literal(ctx context.Context, value reflect.Value) (string, error) {
 		return "[" + strings.Join(items, ",") + "]", nil
 	case reflect.Struct:
 		var fields []string
-		for i := range value.NumField() {
+		for i := 0; i < value.NumField(); i++ {
 			name, options, _ := strings.Cut(value.Type().Field(i).Tag.Get("json"), ",")
 			if options == "omitempty" && value.Field(i).IsZero() {
 				continue

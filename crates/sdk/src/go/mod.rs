@@ -91,7 +91,7 @@ impl Sdk for Go {
     ) -> BoxFuture<'a, Result<Container>> {
         Box::pin(async move {
             let code = Code::read(ops, cx, source).await?;
-            let generated = code.generated(source)?;
+            let generated = code.generated(source, traces_below(ops, cx, source).await?)?;
             let doing = || format!("prepare the base image of module `{}`", source.name);
             let base = image(ops, cx, IMAGE).await.map_err(|e| e.context(doing()))?;
             Ok(runtime(&base, &generated, source))
@@ -106,7 +106,7 @@ impl Sdk for Go {
     ) -> BoxFuture<'a, Result<GeneratedFiles>> {
         Box::pin(async move {
             let code = Code::read(ops, cx, source).await?;
-            let mut files = code.generated(source)?.files;
+            let mut files = code.generated(source, traces_below(ops, cx, source).await?)?.files;
             if code.is_new {
                 files.extend(code.files.iter().map(|file| (file.path.clone(), file.text.clone())));
             }
@@ -175,8 +175,9 @@ impl Code {
         scan(&self.files, &facts, &|name| bindings::api_name(&source.schema, name))
     }
 
-    /// The files that are generated for the code.
-    fn generated(&self, source: &SdkSource) -> Result<Generated> {
+    /// The files that are generated for the code. With `traces`, other packages of the module make
+    /// spans.
+    fn generated(&self, source: &SdkSource, traces: bool) -> Result<Generated> {
         let package = self.scanned(source)?.package;
         let schema = &source.schema;
         let own = main_type(&source.name);
@@ -203,6 +204,9 @@ impl Code {
         let folder = format!("{CODE}/");
         let generated = bindings::files(&source.core, schema, source.view, &folder);
         files.extend(generated.into_iter().map(|(name, text)| (format!("{PACKAGE}/{name}"), text)));
+        if traces {
+            files.push((format!("{PACKAGE}/tracer.gen.go"), dispatch::tracer_file()));
+        }
         if self.go_mod.is_none() {
             files.push(("go.mod".to_owned(), go_mod::new(&source.name)));
         }
@@ -211,6 +215,26 @@ impl Code {
         }
         Ok(Generated { files, uses_cgo: package.uses_cgo })
     }
+}
+
+/// Whether a package below that of the module makes spans with the generated package.
+async fn traces_below(ops: &Arc<Ops>, cx: &OpContext, source: &SdkSource) -> Result<bool> {
+    let folder = AbsPath::new(&source.source);
+    let place =
+        TreePath { fs: source.context.place.fs.clone(), path: source.context.place.path.join_inside(&source.source) };
+    if ops.stat(cx, &place, true).await?.is_none() {
+        return Ok(false);
+    }
+    for entry in ops.glob(cx, &place, "*/**/*.go").await? {
+        let is_code = !entry.name.starts_with(PACKAGE) && entry.name.ends_with(".go");
+        if is_code
+            && let Some(text) = read_file(ops, cx, source, &folder.join_inside(&entry.name)).await?
+            && text.contains("dagger.Tracer(")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the text declares a type, function, variable or constant of that name.
