@@ -30,7 +30,7 @@ fn function(code: &str) -> Json {
 
 fn refused(code: &str) -> String {
     let module = scanned(&[("main.go", &format!("{HEAD}{code}"))], View::new(0, 21, 8));
-    module.err().expect("is refused").to_string()
+    module.expect_err("is refused").to_string()
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn what_cannot_be_a_type() {
     check("// +cache=3\nfunc (*Foo) F() {}", "must be a valid string");
     check("func (*Foo) F(a int {}", "syntax error");
     let gone =
-        scanned(&[("main.go", "package main\ntype Fooo struct{}")], View::new(0, 21, 8)).err().expect("is refused");
+        scanned(&[("main.go", "package main\ntype Fooo struct{}")], View::new(0, 21, 8)).expect_err("is refused");
     assert!(
         gone.to_string().contains("declares no struct `Foo`") && gone.hints().iter().any(|it| it.contains("`Fooo`"))
     );
