@@ -47,7 +47,7 @@ pub(crate) fn files(core: &Schema, schema: &Schema, view: View, code_folder: &st
     }
     let names: BTreeSet<&String> = modules.keys().chain(fields.keys()).collect();
     for name in names {
-        let mut out = Writer::new(schema, view);
+        let mut out = Writer::new(core, schema, view);
         for ty in modules.get(name).into_iter().flatten() {
             out.ty(ty);
         }
@@ -110,7 +110,7 @@ pub(crate) fn api_name(schema: &Schema, go: &str) -> Option<String> {
 }
 
 fn of_core(core: &Schema, schema: &Schema, view: View, code_folder: &str) -> String {
-    let mut out = Writer::new(schema, view);
+    let mut out = Writer::new(core, schema, view);
     for ty in listed(core).filter(|ty| *ty.name != *core.query) {
         out.ty(ty);
     }
@@ -168,6 +168,7 @@ fn module_of(ty: &TypeDef) -> String {
 
 /// A file that is being written.
 struct Writer<'a> {
+    core: &'a Schema,
     schema: &'a Schema,
     view: View,
     text: String,
@@ -188,8 +189,8 @@ enum FieldResult<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(schema: &'a Schema, view: View) -> Self {
-        Self { schema, view, text: String::new() }
+    fn new(core: &'a Schema, schema: &'a Schema, view: View) -> Self {
+        Self { core, schema, view, text: String::new() }
     }
 
     /// The file of a dependency. Its imports are those that the text uses.
@@ -257,18 +258,27 @@ impl<'a> Writer<'a> {
         if ty.field("id").is_some() {
             self.marshalling(&ty.name, client);
         }
-        if self.view >= UNIFIED_IDS && client == name {
-            let interfaces: BTreeSet<&str> =
-                ty.fields().into_iter().flat_map(|fields| &fields.interfaces).map(|it| &**it).collect();
-            for interface in interfaces.into_iter().map(exported) {
-                if ty.fields().is_some_and(|it| it.list.iter().any(|it| exported(&it.name) == format!("As{interface}")))
-                {
-                    continue;
-                }
+        if client == name {
+            self.conversions(ty, name);
+        }
+    }
+
+    /// Methods that give an object as an interface that it implements.
+    fn conversions(&mut self, ty: &TypeDef, name: &str) {
+        let fields = || ty.fields().into_iter().flat_map(|fields| &fields.list);
+        let implemented: BTreeSet<&str> =
+            ty.fields().into_iter().flat_map(|fields| &fields.interfaces).map(|it| &**it).collect();
+        for interface in implemented {
+            // Old views know interfaces of modules alone, as objects.
+            let is_known = self.view >= UNIFIED_IDS || !self.core.types.contains_key(interface);
+            let (pointer, client) = (self.object_type(interface), self.client_type(interface));
+            let interface = exported(interface);
+            let method = format!("As{interface}");
+            if is_known && !fields().any(|it| exported(&it.name) == method) {
                 let _ = write!(
                     self.text,
-                    "\n// As{interface} gives the same object as the interface {interface}.\nfunc (r *{name}) \
-                     As{interface}() {interface} {{\n\treturn &{interface}Client{{query: r.query}}\n}}\n"
+                    "\n// {method} gives the same object as the interface {interface}.\nfunc (r *{name}) {method}() \
+                     {pointer} {{\n\treturn &{client}{{query: r.query}}\n}}\n"
                 );
             }
         }
