@@ -387,7 +387,7 @@ def test_getting_started_works_as_written():
         work = folder / "work"
         work.mkdir()
         for kind, name, block in re.findall(r"```(\w+)(?: (\S+))?\n(.*?)```", text, re.DOTALL):
-            if kind == "python":
+            if name:
                 (work / name).write_text(block)
             if kind != "console":
                 continue

@@ -35,7 +35,7 @@ pub(super) fn sdk_flag() -> Arg {
     Arg::new("sdk")
         .long("sdk")
         .value_name("SDK")
-        .help("The SDK: `python`, or a module that is an SDK, by its path or git reference")
+        .help("The SDK: `go`, `python`, or a module that is an SDK, by its path or git reference")
 }
 
 /// `--source`.

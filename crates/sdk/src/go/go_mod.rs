@@ -7,6 +7,9 @@ use super::names::kebab;
 /// The version of Go that the base image has, as major and minor.
 pub(crate) const GO: (u32, u32) = (1, 26);
 
+/// The image that has it.
+pub(crate) const IMAGE: &str = "golang:1.26-bookworm";
+
 /// The module path that a `go.mod` declares.
 ///
 /// # Errors

@@ -23,11 +23,10 @@ use rondel_typescan::{ModuleFacts, SourceFile, SourceTypes};
 use rondel_version::View;
 
 use self::dispatch::Program;
+use self::go_mod::IMAGE;
 use crate::runtime_parts::{cache, copy_filtered, image, read_file, write};
 use crate::sdk::{GeneratedFiles, Sdk, SdkSource};
 
-/// The base image. It is that of the official library for Go.
-const IMAGE: &str = "golang:1.26-bookworm";
 /// The folder of the module's context directory in the runtime.
 const CODE: &str = "/src";
 /// The program.
