@@ -84,21 +84,25 @@ pub(crate) fn aliases(schema: &Schema) -> Vec<String> {
     names
 }
 
-/// The constants that have no name of a type in front in old views, with the types of their enums.
+/// The constants that have no name of a type in front in old views, with those that they stand for.
 /// A name that several enums have, or a type, is not among them.
 pub(crate) fn unscoped_constants(schema: &Schema) -> BTreeMap<String, String> {
-    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut owners: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut types = BTreeSet::new();
     for ty in listed(schema) {
-        types.insert(exported(&ty.name));
+        let owner = exported(&ty.name);
         if let TypeKind::Enum(members) = &ty.kind {
             for member in members.iter().filter(|it| !it.hidden) {
-                owners.entry(constant(&member.name)).or_default().insert(exported(&ty.name));
+                let scoped = format!("{owner}{}", constant(&member.name));
+                // Old versions did not keep capitals within words.
+                let unscoped = constant(&member.name.to_lowercase());
+                owners.entry(unscoped).or_default().entry(owner.clone()).or_insert(scoped);
             }
         }
+        types.insert(owner);
     }
     owners.retain(|name, owners| owners.len() == 1 && !types.contains(name));
-    owners.into_iter().filter_map(|(name, owners)| Some((name, owners.into_iter().next()?))).collect()
+    owners.into_iter().filter_map(|(name, owners)| Some((name, owners.into_values().next()?))).collect()
 }
 
 /// The name of a type in the API, from that of its Go type.
@@ -130,8 +134,8 @@ fn of_core(core: &Schema, schema: &Schema, view: View, code_folder: &str) -> Str
     let answers_errors =
         has("error") && core.types.get("FunctionCall").is_some_and(|call| call.field("returnError").is_some());
     if view < SCOPED_CONSTANTS {
-        for (name, ty) in unscoped_constants(core) {
-            let _ = write!(out.text, "\n// {name} is {ty}{name}.\nconst {name} = {ty}{name}\n");
+        for (name, scoped) in unscoped_constants(core) {
+            let _ = write!(out.text, "\n// {name} is {scoped}.\nconst {name} = {scoped}\n");
         }
     }
     let mut text = CLIENT.to_owned();

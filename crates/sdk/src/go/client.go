@@ -25,6 +25,9 @@ type DaggerObject interface {
 	XXX_GraphQLType() string
 	XXX_GraphQLIDType() string
 	XXX_GraphQLID(ctx context.Context) (string, error)
+
+	// ID is the identifier of the object.
+	ID(ctx context.Context) (ID, error)
 }
 
 // ExecError is the failure of a process.

@@ -86,13 +86,20 @@ pub(crate) fn parameter(name: &str) -> String {
     if RESERVED.contains(&name) { format!("{name}_") } else { name.to_owned() }
 }
 
-/// `FAIL_EARLY` as `FailEarly`.
+/// `FAIL_EARLY` as `FailEarly`, `PerSession` as it is, `OCIMediaTypes` as `OcimediaTypes`.
+///
+/// A capital stays one at the start of a word and after a small letter.
 pub(crate) fn constant(member: &str) -> String {
     let mut out = String::new();
-    for word in member.to_lowercase().split(['_', '-', ' ', '.']) {
-        let mut chars = word.chars();
-        out.extend(chars.next().into_iter().flat_map(char::to_uppercase));
-        out.push_str(chars.as_str());
+    let mut before = '_';
+    for c in member.chars() {
+        match (before, c) {
+            (_, '_' | '-' | ' ' | '.') => {}
+            ('_' | '-' | ' ' | '.' | '0'..='9', c) => out.extend(c.to_uppercase()),
+            (before, c) if before.is_uppercase() => out.extend(c.to_lowercase()),
+            (_, c) => out.push(c),
+        }
+        before = c;
     }
     out
 }
@@ -136,7 +143,13 @@ mod tests {
         check("asLlm", "AsLLM");
         check("asHTTPState", "AsHTTPState");
         check("with_some_id", "WithSomeID");
-        assert_eq!((constant("FAIL_EARLY"), constant("TCP")), ("FailEarly".into(), "Tcp".into()));
+        let check = |member: &str, want: &str| assert_eq!(constant(member), want);
+        check("FAIL_EARLY", "FailEarly");
+        check("TCP", "Tcp");
+        check("PerSession", "PerSession");
+        check("OCIMediaTypes", "OcimediaTypes");
+        check("EStarGZ", "EstarGz");
+        check("v1beta_2x", "V1Beta2X");
         assert_eq!((parameter("type"), parameter("path")), ("type_".into(), "path".into()));
         assert_eq!((kebab("MyModule"), kebab("my_mod.x")), ("my-module".into(), "my-mod-x".into()));
     }

@@ -1,0 +1,3 @@
+module rondel/go-api
+
+go 1.24
