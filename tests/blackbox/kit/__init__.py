@@ -26,7 +26,7 @@ from kit.graphql import (
     sh,
     unique,
 )
-from kit.modules import IMPORTS, PROBE, module_config, serve_module, write_module
+from kit.modules import IMPORTS, PROBE, module_config, serve_module, write_go_module, write_module
 from kit.paths import BINARY, CLIENTS, EXAMPLES, GREETER, IMAGES, REPO, ROOT
 from kit.rondel import Outcome, Rondel, Session, mirror_of, short_folder
 from kit.system import command_line, free_port, is_open, peak_memory, processes_with, write_program
@@ -76,6 +76,7 @@ __all__ = [
     "sh",
     "short_folder",
     "unique",
+    "write_go_module",
     "write_module",
     "write_program",
 ]

@@ -42,3 +42,12 @@ def module_config(name: str = "probe", **more) -> str:
 def serve_module(session, module) -> None:
     """Adds a module to the schema of a session."""
     session.query(f'{{ moduleSource(refString: "{module}") {{ asModule {{ serve }} }} }}')
+
+
+def write_go_module(folder: Path, files: dict[str, str], name: str = "probe", engine_version: str = "v0.21.8", **more) -> Path:
+    """A Go module with these files."""
+    for path, text in {"go.mod": f"module dagger/{name}\n\ngo 1.24\n", **files}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    (folder / "dagger.json").write_text(json.dumps({"name": name, "sdk": "go", "engineVersion": engine_version, **more}))
+    return folder

@@ -1,0 +1,3 @@
+module dagger/go-greeter
+
+go 1.24

@@ -1,0 +1,3 @@
+module dagger/go-project
+
+go 1.24
