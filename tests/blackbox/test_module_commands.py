@@ -101,7 +101,7 @@ def test_init_writes_a_licence(engine, repository):
 
 def test_init_with_an_sdk_that_does_not_exist(engine, folder):
     engine.run("init", folder, "--sdk", "pyton").failed('invalid SDK: "pyton"', "did you mean `python`?")
-    engine.run("init", folder, "--sdk", "go").failed("the SDK `go` is not supported yet", "available: python")
+    engine.run("init", folder, "--sdk", "php").failed("the SDK `php` is not supported yet", "available: go, python")
     engine.run("init", folder, "--sdk", "python@v1").failed("the python sdk does not currently support selecting a specific version")
     engine.run("init", folder, "--name=---").failed("not a valid name")
     assert files(folder) == {}
