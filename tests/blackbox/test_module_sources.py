@@ -37,7 +37,7 @@ def error_of(done) -> str:
         ('{"name": "probe", "sdk": 7}', ["dagger.json"]),
         (module_config(sdk="no-such-sdk"), ['invalid SDK: "no-such-sdk"', "built in: go, python"]),
         (module_config(sdk="python@v1"), ["the python sdk does not currently support selecting a specific version"]),
-        (module_config(sdk="go"), ["`go` is not supported yet"]),
+        (module_config(sdk="php"), ["`php` is not supported yet"]),
         (module_config(sdk="./sdk"), ['invalid SDK: "./sdk"', "neither built in nor a folder"]),
         (module_config(sdk="/sdk"), ["the SDK `/sdk` of module `probe` is absolute"]),
         (module_config(sdk="../../../../../../../../sdk"), ["outside of the module's context directory"]),
