@@ -80,7 +80,7 @@ impl Sdk for Python {
     }
 
     fn types<'a>(&'a self, _: &'a Arc<Ops>, _: &'a OpContext, _: &'a SdkSource) -> BoxFuture<'a, Result<SourceTypes>> {
-        Box::pin(std::future::ready(Ok(SourceTypes::Undecided("Python source is not read yet".to_owned()))))
+        Box::pin(std::future::ready(Ok(SourceTypes::Unread)))
     }
 
     fn runtime<'a>(

@@ -80,6 +80,7 @@ impl Registration<'_> {
                 let types = types_json::translate(&document, module.view, &foreign).map_err(doing)?;
                 Ok(Registered { types, origin: TypesOrigin::Source })
             }
+            SourceTypes::Unread => Ok(Registered { types: self.empty_call().await?, origin: TypesOrigin::Provider }),
             SourceTypes::Undecided(why) => {
                 Ok(Registered { types: self.empty_call().await?, origin: TypesOrigin::Code(why) })
             }
