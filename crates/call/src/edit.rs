@@ -1,4 +1,9 @@
-//! Edits of recipes: a copy in which some calls are changed.
+//! Changes calls inside a recipe and returns the new recipe. The old recipe stays as it is.
+//!
+//! Every call that the recipe consists of may be changed: receivers, and calls in arguments, also
+//! inside lists and objects. Recipes of modules that provide fields are not changed. Calls that
+//! stay equal are shared with the old recipe. A changed call has a new digest, and so has every
+//! call that is built on it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,8 @@
-//! Explains cache misses: named inputs of work, compared with those of earlier runs. For people
-//! only; nothing depends on it.
+//! The data behind explanations of cache misses: the inputs of a piece of work by name, and the
+//! differences between two sets of inputs. The records are stored and searched elsewhere.
+//!
+//! For display only: no result and no cache key depends on it. So long values are cut, inputs above
+//! a limit are dropped, and the values of variables with private names are replaced by digests.
 
 use std::collections::BTreeMap;
 

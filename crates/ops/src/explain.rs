@@ -1,4 +1,4 @@
-//! Records the inputs that decided whether work ran, for `rondel cache explain`. Recorded where
+//! Records the inputs that decided whether work ran, for `rondel cache why`. Recorded where
 //! keys are made; nothing depends on it.
 
 use std::path::Path;

@@ -1,4 +1,6 @@
-//! AWS Signature Version 4: signs requests to AWS.
+//! AWS Signature Version 4: computes the header `authorization` of a request to AWS. Sends nothing
+//! and reads no clock. The request must be sent with the headers, path and body that were signed.
+//! Requests with a query string are not supported.
 
 use std::time::SystemTime;
 

@@ -1,8 +1,9 @@
-//! OCI layout folders: read as mirrors, written for base images.
+//! OCI image layouts: reads the folders that are used as mirrors, and writes such folders.
 //!
-//! A name stands for one descriptor of `index.json`, by the annotation
-//! `org.opencontainers.image.ref.name`; an image of several platforms is an index behind that
-//! descriptor. Everything here blocks.
+//! In a mirror, an image is found by the annotation `org.opencontainers.image.ref.name` or
+//! `io.containerd.image.name`, also in nested indexes. Several entries may have the same name, for
+//! different platforms. A layout that is written has one entry per name in `index.json`: a
+//! manifest, or an index if there are several platforms. Functions here block the calling thread.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};

@@ -1,4 +1,9 @@
-//! One container, from its description to its exit.
+//! Runs one container: prepares it from a `ProcessSpec`, starts it, waits for it and returns its
+//! exit. Blocks the calling thread. Other threads stop the container with the `KillHandle`.
+//!
+//! Everything is prepared before the process exists. The process then performs a list of steps,
+//! whose order matters for security: see the comments marked `ORDER`. `exec_in` uses some of the
+//! steps too.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

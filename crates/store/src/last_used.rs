@@ -1,5 +1,6 @@
-//! Times of last use for LRU eviction. Kept in memory at once, and written as modification times of
-//! files later.
+//! Times of last use, for LRU eviction. A use is recorded in memory immediately, and written to
+//! disk later: for layers and blobs as the modification time of a file, for cache volumes in the
+//! index. A crash loses the times that were not written yet.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};

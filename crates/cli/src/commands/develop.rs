@@ -1,4 +1,6 @@
-//! `rondel develop`: generates the code of a module again, and moves it to this version of the API.
+//! `rondel develop`: generates the code of a local module again, and sets the API version in its
+//! configuration, by default to the version of the engine. Can also add an SDK to a module that has
+//! none, and do the same for local dependencies.
 
 use std::collections::HashSet;
 use std::process::ExitCode;

@@ -1,7 +1,9 @@
-//! Parser of `dagger-module.toml`, the configuration format that came after v0.21.8:
-//! docs/protocol.md#module-configuration
+//! Parser of `dagger-module.toml`, the format of module configuration that Dagger introduced after
+//! its version v0.21.8: docs/protocol.md#module-configuration
 //!
-//! It gives the same data as `dagger.json`, so that later stages do not depend on the format.
+//! It returns a `ModuleConfig`, as the parser of `dagger.json` does. The field `format` tells the
+//! two apart. The key `runtime` takes the place of the key `sdk`, and `entrypoint` exists only
+//! here.
 
 use rondel_fault::{Fault, Result};
 use serde_json::{Map, Value as Json};

@@ -1,4 +1,9 @@
-//! The schema of a client: the API, and the modules that the client sees.
+//! The schema of a client: the API in the client's view, and the modules that it sees. Also adds
+//! modules to those that are served to a client.
+//!
+//! A client sees the modules that are served to it. If it acts as a module, it has that module's
+//! view. Then it also sees the module's dependencies, their dependencies without constructors, and
+//! the module itself once its types are known. Schemas are cached by view and modules.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `~/.netrc`: user names and passwords for servers.
+//! Finds the user name and password for a server in the text of a `~/.netrc` file. The caller reads
+//! the file, on the client's machine.
 
 /// The user name and password for the server `host`, which may have a port: those of the first
 /// entry with its name, with or without the port, or of a `default` entry. An entry without a
