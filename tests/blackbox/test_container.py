@@ -244,7 +244,7 @@ def test_arg_010_arg_011_variables_are_expanded_on_request(engine):
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         assert seen["a"]["withEnvVariable"]["envVariable"] == f"foo/bin:{path}"
         assert seen["b"]["withEnvVariable"]["envVariable"] == "${A}/bin:$PATH"
-        secret = quote(set_secret(session, "x", "t"))
+        secret = quote(set_secret(session, "a longer plaintext", "t"))
         made = in_busybox('withSecretVariable(name: "TOKEN", secret: %s) { withExec(args: ["echo", "$TOKEN"], expand: true) { stdout } }' % secret)
         assert session.error(made)["message"] == 'expand cannot be used with secret env variable "TOKEN"'
 
@@ -284,7 +284,7 @@ EXPANDING = [
 def test_volatile_variables_are_not_expanded(engine):
     with engine.session() as session:
         made = session.query(
-            '{ directory { id withNewFile(path: "f", contents: "") { file(path: "f") { id } } } setSecret(name: "s", plaintext: "p") { id } cacheVolume(key: "expanding") { id } }'
+            '{ directory { id withNewFile(path: "f", contents: "") { file(path: "f") { id } } } setSecret(name: "s", plaintext: "a longer plaintext") { id } cacheVolume(key: "expanding") { id } }'
         )
         ids = {
             "DIR": made["directory"]["id"],

@@ -140,7 +140,7 @@ def test_every_field_that_failed_is_reported(engine):
     assert err.count("✘ exec sh -c echo why") == 2 and err.splitlines()[-1].endswith("exit code: 4"), err
     # One reason is told once.
     missing = '{ a: %s b: %s }' % (('container { from(address: "no-such-image:1") { id } }',) * 2)
-    assert engine.run("-q", "query", stdin=missing).failed("no-such-image").err.count("Error:") == 1
+    assert engine.run("-q", "query", stdin=missing).failed("no-such-image").err.count("✘ query failed") == 1
 
 
 def test_output_that_is_not_recorded_is_not_pointed_to(fresh):

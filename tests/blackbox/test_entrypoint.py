@@ -222,7 +222,7 @@ def test_a_broken_contract_of_an_entrypoint_is_named(connected, repository, case
         ("give('this is text')", ["expected JSON text from `call`", "this is text"]),
         ("give(None)", ["call"]),
         ("give(json.dumps(5))", ["function `hello` must give `String!`, and gave a number: 5"]),
-        ("pass", ["`hello`", "without returning a value"]),
+        ("pass", ["probe hello failed", "without returning a value"]),
         ("raise SystemExit('no luck today')", ["probe hello failed", "no luck today"]),
     ],
     ids=["no-json", "nothing", "another-type", "no-answer", "fails"],

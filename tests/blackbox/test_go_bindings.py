@@ -8,6 +8,8 @@ import pytest
 
 from kit import CLIENTS, ask, container, quote, sh
 
+pytestmark = pytest.mark.once
+
 # Generated code differs at these versions.
 VIEWS = ["v0.9.9", "v0.11.9", "v0.12.7", "v0.15.4", "v0.18.10", "v0.18.11", "v0.19.11", "v0.21.8"]
 
