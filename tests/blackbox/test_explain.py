@@ -7,6 +7,7 @@ import json
 import pytest
 
 from kit import IMAGES, IMPORTS, PROBE, mirror_of, module_config, write_module
+from kit.modules import COMPUTED
 
 pytestmark = pytest.mark.once
 
@@ -31,9 +32,7 @@ def test_every_input_that_changes_is_named(connected, folder):
     first = explained(connected, module)
     assert first["engineVersion"] == "v0.18.10, read as v0.18.10"
     assert first["contract"] == "empty call" and first["SDK"].startswith("python (built in")
-    assert first["types"] == "registered now" and "register the types of module probe" in first["ran"]
-    _, ran, key = first["key of"].partition("register the types of module probe: ")
-    assert ran and "args = " in key and "rootfs = " in key and "API view = v0.18.10" in key, first
+    assert first["types"] == "read from the source now: nothing was run"
     assert first["differs"] == "this module was not loaded here before"
 
     execs = connected.execs()
@@ -46,19 +45,28 @@ def test_every_input_that_changes_is_named(connected, folder):
     config = json.loads((module / "dagger.json").read_text())
     (module / "dagger.json").write_text(json.dumps(config | {"engineVersion": "v0.18.11"}))
     moved = explained(connected, module)
-    assert moved["types"] == "registered now" and moved["view"] == "v0.18.11"
+    assert moved["types"].startswith("read from the source") and moved["view"] == "v0.18.11"
     assert "engineVersion: v0.18.10 → v0.18.11" in moved["differs"], moved
 
     source = module / "src/probe/__init__.py"
     source.write_text(PROBE + "\n# edited\n")
     (module / "src/probe/more.py").write_text("MORE = 1\n")
     edited = explained(connected, module)
-    assert edited["types"] == "registered now"
+    assert edited["types"].startswith("read from the source")
     assert "src/probe/__init__.py" in edited["differs"] and "src/probe/more.py" in edited["differs"], edited
     assert "engineVersion" not in edited["differs"], edited
     (module / "src/probe/more.py").unlink()
     source.write_text(PROBE)
     assert explained(connected, module)["types"] == "held by the engine: nothing was run"
+
+
+def test_the_process_that_registers_the_types_is_named(connected, folder):
+    module = write_module(folder / "probe", COMPUTED, engine_version="v0.18.10")
+    first = explained(connected, module)
+    assert first["types"].startswith("registered now by the module's code: `src/probe/__init__.py:"), first
+    assert "register the types of module probe" in first["ran"]
+    _, ran, key = first["key of"].partition("register the types of module probe: ")
+    assert ran and "args = " in key and "rootfs = " in key and "API view = v0.18.10" in key, first
 
 
 def test_changed_files_of_dependencies_are_named(connected, folder):

@@ -25,6 +25,9 @@ pub struct Config {
     pub offline: bool,
     /// Seconds without clients after which the engine ends. Zero is never.
     pub idle_seconds: u64,
+    /// Whether types of modules come from their source where it decides them. Otherwise the code of
+    /// every module runs.
+    pub types_from_source: bool,
     /// How many results are cached in memory.
     pub remembered_results: usize,
     /// The engine's name. `None` is the name of the machine.
@@ -176,6 +179,7 @@ impl Default for Config {
             insecure_registries: Vec::new(),
             offline: false,
             idle_seconds: 600,
+            types_from_source: true,
             remembered_results: 50_000,
             name: None,
             metrics: None,

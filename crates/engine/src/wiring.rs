@@ -132,8 +132,14 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     };
     let instruments = Arc::new(Instruments::default());
     let gc = GarbageCollector::new(cache, instruments.clone(), &engine_name(&options.config), &options.config.cache)?;
-    let services =
-        Arc::new(Services { ops, index: store.clone(), engine_info: Arc::new(gc.clone()), registry, mac_key });
+    let services = Arc::new(Services {
+        ops,
+        index: store.clone(),
+        engine_info: Arc::new(gc.clone()),
+        registry,
+        mac_key,
+        types_from_source: options.config.types_from_source,
+    });
     let ending = CancellationToken::new();
     let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone(), instruments });
     Ok(Arc::new(Engine {

@@ -116,7 +116,29 @@ pub fn python_all(core: &Schema, schema: &Schema, view: View) -> String {
 /// The types that need bindings, sorted by name.
 fn listed(schema: &Schema) -> impl Iterator<Item = &TypeDef> {
     let sorted: BTreeMap<&str, &TypeDef> = schema.types.values().map(|ty| (&*ty.name, &**ty)).collect();
-    sorted.into_values().filter(|ty| !ty.name.starts_with('_') && builtin(&ty.name).is_none())
+    sorted.into_values().filter(|ty| has_class(&ty.name))
+}
+
+/// Whether the bindings have a class for the type `name`.
+pub(crate) fn has_class(name: &str) -> bool {
+    !name.starts_with('_') && builtin(name).is_none()
+}
+
+/// The members of an enum in Python, each with the name of the member that Python takes it for.
+pub(crate) fn enum_members(members: &[std::sync::Arc<EnumValue>]) -> Vec<(String, String)> {
+    let shown = shown_members(members);
+    let first = |value: &str| shown.iter().find(|(known, _)| *known == value).map(|(_, member)| &*member.name);
+    let named = shown.iter().filter_map(|(value, member)| Some((member, first(value)?)));
+    named.map(|(member, first)| (member_name(&member.name), member_name(first))).collect()
+}
+
+/// The members of an enum in the order of their values, which is their order in Python. Members
+/// with equal values are one member in Python. The first one gives it the name that is sent.
+fn shown_members(members: &[std::sync::Arc<EnumValue>]) -> Vec<(&str, &EnumValue)> {
+    let mut shown: Vec<(&str, &EnumValue)> =
+        members.iter().filter(|member| !member.hidden).map(|member| (value_of(member), &**member)).collect();
+    shown.sort_by_key(|(value, _)| *value);
+    shown
 }
 
 fn builtin(name: &str) -> Option<&'static str> {
@@ -233,12 +255,7 @@ impl<'a> BindingsWriter<'a> {
         let _ = writeln!(self.text, "class {}(_Enum):", ty.name);
         self.doc("    ", &ty.description);
         self.text.push_str("    pass\n\n");
-        let mut shown: Vec<(&str, &EnumValue)> =
-            members.iter().filter(|member| !member.hidden).map(|member| (value_of(member), &**member)).collect();
-        // Members with equal values are one member in Python. The first one gives it the name that
-        // is sent.
-        shown.sort_by_key(|(value, _)| *value);
-        for (value, member) in shown {
+        for (value, member) in shown_members(members) {
             let _ = writeln!(self.text, "    {} = {}", member_name(&member.name), quoted(value));
             self.doc("    ", &member.description);
         }

@@ -12,6 +12,7 @@ pub mod python;
 mod python_names;
 mod python_project;
 mod python_starter;
+mod python_types;
 mod python_version;
 mod runtime_parts;
 mod sdk;

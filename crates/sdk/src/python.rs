@@ -20,6 +20,7 @@ use rondel_typescan::SourceTypes;
 use crate::bindings;
 use crate::python_project::{Install, LockFile, Project, ProjectFiles, local_sources};
 use crate::python_starter;
+use crate::python_types;
 use crate::runtime_parts::{cache, copy, image, read_file, write};
 use crate::sdk::{GeneratedFiles, Sdk, SdkSource};
 
@@ -76,11 +77,24 @@ pub struct Python;
 
 impl Sdk for Python {
     fn version(&self) -> &'static str {
-        "python/3"
+        "python/4"
     }
 
-    fn types<'a>(&'a self, _: &'a Arc<Ops>, _: &'a OpContext, _: &'a SdkSource) -> BoxFuture<'a, Result<SourceTypes>> {
-        Box::pin(std::future::ready(Ok(SourceTypes::Unread)))
+    fn types<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a SdkSource,
+    ) -> BoxFuture<'a, Result<SourceTypes>> {
+        Box::pin(async move {
+            let files = read_files(ops, cx, source).await?;
+            let project = Project::read(&files, &source.name)?;
+            python_types::types(ops, cx, source, &project, main_object(&source.name)).await
+        })
+    }
+
+    fn registers_types(&self) -> bool {
+        true
     }
 
     fn runtime<'a>(

@@ -35,6 +35,10 @@ pub(crate) struct Project {
     pub(crate) package: String,
     /// The main object that the project declares: `package:Class`.
     pub(crate) main_object: Option<String>,
+    /// The names of the packages that it depends on, beside the library.
+    pub(crate) requirements: Vec<String>,
+    /// Those of them that come from elsewhere than a package index.
+    pub(crate) local_packages: Vec<String>,
     /// How its dependencies are installed.
     pub(crate) install: Install,
 }
@@ -84,9 +88,24 @@ impl Project {
             base_images: base_images(&table, files, project),
             package: package_name(name),
             main_object: main_object.and_then(Value::as_str).map(ToOwned::to_owned),
+            requirements: requirements(&table).map(requirement_name).collect(),
+            local_packages: sources(&table).map(|(name, _)| requirement_name(name)).collect(),
             install: install(&table, files),
         })
     }
+}
+
+/// The requirements of a project. The engine chooses the version of the library, not the project.
+fn requirements(table: &Table) -> impl Iterator<Item = &str> {
+    let declared = lookup(table, &["project", "dependencies"]).and_then(Value::as_array);
+    let declared = declared.into_iter().flatten().filter_map(Value::as_str);
+    declared.filter(|requirement| requirement_name(requirement) != "dagger-io")
+}
+
+/// The packages for which a project names a source, with the source.
+fn sources(table: &Table) -> impl Iterator<Item = (&String, &Value)> {
+    let sources = lookup(table, &["tool", "uv", "sources"]).and_then(Value::as_table);
+    sources.into_iter().flatten().filter(|(name, _)| requirement_name(name) != "dagger-io")
 }
 
 fn lookup<'t>(table: &'t Table, path: &[&str]) -> Option<&'t Value> {
@@ -112,11 +131,7 @@ fn base_images(table: &Table, files: &ProjectFiles, project: Option<&Table>) -> 
 }
 
 fn install(table: &Table, files: &ProjectFiles) -> Install {
-    let declared = lookup(table, &["project", "dependencies"]).and_then(Value::as_array);
-    let declared = declared.into_iter().flatten().filter_map(Value::as_str);
-    // The engine chooses the version of the library, not the project.
-    let others = declared.filter(|requirement| requirement_name(requirement) != "dagger-io");
-    let requirements: Vec<&str> = std::iter::once(LIBRARY).chain(others).collect();
+    let requirements: Vec<&str> = std::iter::once(LIBRARY).chain(requirements(table)).collect();
     let refuses_uv = lookup(table, &["tool", "dagger", "use-uv"]).and_then(Value::as_bool) == Some(false);
     let lock = match (&files.uv_lock, &files.requirements_lock) {
         _ if refuses_uv => LockFile::Absent,
@@ -135,10 +150,9 @@ fn install(table: &Table, files: &ProjectFiles) -> Install {
 /// as packages.
 pub(crate) fn local_sources(pyproject: &str, at: &AbsPath) -> Vec<AbsPath> {
     let Ok(table) = pyproject.parse::<Table>() else { return Vec::new() };
-    let sources = lookup(&table, &["tool", "uv", "sources"]).and_then(Value::as_table);
-    let others = sources.into_iter().flatten().filter(|(name, _)| requirement_name(name) != "dagger-io");
     // A source may be a list with an entry per platform.
-    let each = others.flat_map(|(_, source)| source.as_array().map_or(std::slice::from_ref(source), Vec::as_slice));
+    let each =
+        sources(&table).flat_map(|(_, source)| source.as_array().map_or(std::slice::from_ref(source), Vec::as_slice));
     each.filter_map(|source| source.get("path").and_then(Value::as_str)).map(|path| at.join(path)).collect()
 }
 

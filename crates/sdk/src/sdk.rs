@@ -61,6 +61,11 @@ pub trait Sdk: Send + Sync {
         source: &'a SdkSource,
     ) -> BoxFuture<'a, Result<SourceTypes>>;
 
+    /// Whether a call of the runtime that names no function registers the types.
+    fn registers_types(&self) -> bool {
+        false
+    }
+
     /// The container whose entrypoint serves the module's functions.
     ///
     /// # Errors

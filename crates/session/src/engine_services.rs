@@ -20,6 +20,8 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// The key of MACs: random, made once per state directory.
     pub mac_key: [u8; 32],
+    /// Whether types of modules come from their source where it decides them.
+    pub types_from_source: bool,
 }
 
 /// The engine as handlers see it.

@@ -135,7 +135,7 @@ pub struct DeclaredArg {
     /// The reason for its deprecation.
     pub deprecated: Option<String>,
     /// Null is a default as well. `None` means that there is no default.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub default: Option<Json>,
     /// The path in the module's context that is the default.
     pub default_path: Option<String>,

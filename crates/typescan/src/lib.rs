@@ -7,6 +7,7 @@
 
 pub mod document;
 pub mod go;
+pub mod python;
 pub mod source;
 
 pub use source::{ModuleFacts, Position, SourceFile, SourceTypes};

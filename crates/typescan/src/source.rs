@@ -51,8 +51,6 @@ impl ModuleFacts {
 pub enum SourceTypes {
     /// The types.
     Declared(TypesDocument),
-    /// There is no scanner for the language.
-    Unread,
     /// Why the module's code has to run: a part of a sentence that names the place.
     Undecided(String),
 }

@@ -7,6 +7,15 @@ from pathlib import Path
 IMPORTS = "import dagger\nfrom dagger import dag, function, object_type\n\n"
 # The code of a module with one function.
 PROBE = IMPORTS + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"
+# The same, with a default that only running the code tells.
+COMPUTED = IMPORTS + """import os
+
+@object_type
+class Probe:
+    @function
+    def go(self, x: str = os.environ['PATH']) -> str:
+        return x
+"""
 
 
 def write_module(

@@ -100,6 +100,7 @@ impl Toy {
             engine_info: Arc::new(Nothing),
             registry: registry.clone(),
             mac_key: [7; 32],
+            types_from_source: true,
         });
         let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000, rondel_call::SealKey::derived(&[7; 32]));
         Self { counters, services, evaluator, _dir: dir }

@@ -71,20 +71,29 @@ impl Registration<'_> {
     async fn source_types(&self, sdk: &dyn Sdk) -> Result<Registered> {
         let me = client(self.caller);
         let module = self.module;
+        if !me.services.types_from_source && sdk.registers_types() {
+            return self.by_code("the engine's configuration says `types-from-source = false`".to_owned()).await;
+        }
         let source = sdk_source(&module.source, module.view, &me.services.registry, &module.dependencies);
         let doing = |e: Fault| e.prefixed(format!("read the types of module `{}` from its source", module.name()));
         match sdk.types(&me.services.ops, &me.op_cx, &source).await.map_err(doing)? {
             SourceTypes::Declared(document) => {
                 let core = me.services.registry.project(module.view);
                 let foreign = |name: &str| module.external_type(&core, name);
-                let types = types_json::translate(&document, module.view, &foreign).map_err(doing)?;
-                Ok(Registered { types, origin: TypesOrigin::Source })
+                match types_json::translate(&document, module.view, &foreign) {
+                    Ok(types) => Ok(Registered { types, origin: TypesOrigin::Source }),
+                    // The SDK's own error names the place in the module's code.
+                    Err(refused) if sdk.registers_types() => self.by_code(refused.to_string()).await,
+                    Err(refused) => Err(doing(refused)),
+                }
             }
-            SourceTypes::Unread => Ok(Registered { types: self.empty_call().await?, origin: TypesOrigin::Provider }),
-            SourceTypes::Undecided(why) => {
-                Ok(Registered { types: self.empty_call().await?, origin: TypesOrigin::Code(why) })
-            }
+            SourceTypes::Undecided(why) => self.by_code(why).await,
         }
+    }
+
+    /// The types as the module's code registers them.
+    async fn by_code(&self, why: String) -> Result<Registered> {
+        Ok(Registered { types: self.empty_call().await?, origin: TypesOrigin::Code(why) })
     }
 
     async fn empty_call(&self) -> Result<ModuleTypes> {

@@ -36,7 +36,7 @@ pub enum TypesOrigin {
     Source,
     /// The provider of the module.
     Provider,
-    /// The code of the module, because the source does not decide them: why.
+    /// The code of the module. Why it ran.
     Code(String),
 }
 
@@ -297,7 +297,7 @@ pub fn rows(module: &Module, report: Option<&LoadReport>) -> Vec<(String, String
         match (&fresh, again) {
             (Some((_, TypesOrigin::Source)), _) => "read from the source now: nothing was run".to_owned(),
             (Some((_, TypesOrigin::Provider)), _) => "registered now".to_owned(),
-            (Some((_, TypesOrigin::Code(why))), _) => format!("registered now: the source does not decide them, {why}"),
+            (Some((_, TypesOrigin::Code(why))), _) => format!("registered now by the module's code: {why}"),
             (None, true) => "held by the engine: nothing was run".to_owned(),
             (None, false) => "found in the store: nothing was run".to_owned(),
         },

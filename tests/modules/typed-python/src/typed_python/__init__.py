@@ -1,0 +1,7 @@
+"""
+Types in every form that the source of a module decides.
+
+    The second paragraph is indented.
+"""
+
+from .main import TypedPython as TypedPython

@@ -1,0 +1,2 @@
+from .levels import *
+from .part import Base, Part
