@@ -38,7 +38,8 @@ MODULES = {
 }
 CONTRACTS = ["empty-call", "types-container", "typed", "declared", "document"]
 # These run no code of the module to learn its types.
-SILENT = ["declared", "document"]
+SILENT = ["declared", "document", "builtin-go"]
+BUILTIN = {"builtin": "python", "builtin-go": "go"}
 PARALLEL = 3
 
 
@@ -65,7 +66,11 @@ class Cell:
         members, view = MODULES[self.module]
         description = "declared" if self.contract in SILENT else f"registered under {view}"
         sdk = "-" if self.sdk == "-" else MODULES[self.sdk][1]
-        return Found(members, description, f"{TOLD[-1]} {view} {sdk}")
+        told = TOLD
+        if self.contract == "builtin-go":
+            # Go lists what a package declares by name.
+            members, told = sorted(members), sorted(TOLD)
+        return Found(members, description, f"{told[-1]} {view} {sdk}")
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def other(module: str) -> str:
 
 def all_cells() -> list:
     plain = [Cell(module, sdk, contract) for module in MODULES for sdk in sdk_versions(module) for contract in CONTRACTS]
-    return plain + [Cell(module, "-", "builtin") for module in MODULES]
+    return plain + [Cell(module, "-", contract) for contract in BUILTIN for module in MODULES]
 
 
 def hidden_cells() -> list:
@@ -259,18 +264,22 @@ class Matrix:
     def module(self, cell: Cell, name: str = "", remark: str = "") -> Path:
         """The folder of the cell's module. A remark makes the module differ from all others."""
         folder = self.folder / "modules" / (name or str(cell))
-        builtin = cell.contract == "builtin"
+        builtin = BUILTIN.get(cell.contract)
         if cell.contract == "entrypoint":
             folder.mkdir(parents=True)
             version = "" if cell.module == "absent" else f'engineVersion = "{cell.module}"\n'
             source = f'[entrypoint]\nkind = "module"\nsource = "{os.path.relpath(self.sdk(cell), folder)}"\n'
             (folder / "dagger-module.toml").write_text(f'name = "matrix"\n{version}{source}')
             return folder
-        self.write(folder, "matrix", cell.module, "python" if builtin else os.path.relpath(self.sdk(cell), folder))
+        self.write(folder, "matrix", cell.module, builtin or os.path.relpath(self.sdk(cell), folder))
         if cell.contract == "client":
             config = json.loads((folder / "dagger.json").read_text())
             config["clients"] = [{"generator": config["sdk"]["source"], "directory": "gen"}]
             (folder / "dagger.json").write_text(json.dumps(config))
+        if builtin == "go":
+            (folder / "go.mod").write_text("module dagger/matrix\n\ngo 1.24\n")
+            (folder / "main.go").write_text((TEMPLATES / "builtin-go/main.go").read_text())
+            return folder
         code = folder / "src/matrix" if builtin else folder
         code.mkdir(parents=True, exist_ok=True)
         source = TEMPLATES / ("builtin" if builtin else "user") / "code.py"
