@@ -21,6 +21,9 @@ struct Cost {
     /// On all processors: the client, the engine and the processes in containers. Unlike the time,
     /// it hardly depends on what else the machine does.
     cpu: Duration,
+    /// As `cpu`, of the engine's own process alone. What the kernel needs for containers varies
+    /// most.
+    engine: Duration,
     /// As `cpu`, of the client alone.
     client: Duration,
 }
@@ -49,17 +52,20 @@ pub(crate) fn rows(engine: &Engine) -> Result<Vec<Row>, String> {
         let beyond = |(silent, displayed): (&Cost, &Cost)| share(part(silent), part(displayed));
         silent.iter().zip(&displayed).map(beyond).collect::<Vec<_>>()
     };
-    // What the client needs to receive events, to draw and to record, as a share of the whole work.
-    let client = |(silent, displayed): (&Cost, &Cost)| {
-        (displayed.client.as_secs_f64() - silent.client.as_secs_f64()) / silent.cpu.as_secs_f64()
+    // What one program needs for events and their display, as a share of the whole work.
+    let shares = |part: fn(&Cost) -> Duration| {
+        let beyond = |(silent, displayed): (&Cost, &Cost)| {
+            (part(displayed).as_secs_f64() - part(silent).as_secs_f64()) / silent.cpu.as_secs_f64()
+        };
+        silent.iter().zip(&displayed).map(beyond).collect::<Vec<_>>()
     };
-    let client = silent.iter().zip(&displayed).map(client).collect();
     let least = |costs: &[Cost]| costs.iter().map(|cost| cost.time).min().unwrap_or_default();
     let times = |costs: &[Cost]| costs.iter().map(|cost| cost.time).collect::<Samples>();
     Ok(vec![
         Row::percent("events and display of 1,000 execs, overhead", Some(BUDGET), overheads(|cost| cost.time)),
         Row::percent("  of CPU time", Some(BUDGET), overheads(|cost| cost.cpu)),
-        Row::percent("  of CPU time, in the client alone", Some(BUDGET), client),
+        Row::percent("  of CPU time, in engine and client", Some(BUDGET), shares(|cost| cost.engine + cost.client)),
+        Row::percent("  of CPU time, in the client alone", Some(BUDGET), shares(|cost| cost.client)),
         Row::percent("  of the fastest runs", None, vec![share(least(&silent), least(&displayed))]),
         Row::time("  the runs without them", None, &times(&silent)),
         Row::time("  the runs with them", None, &times(&displayed)),
@@ -77,12 +83,13 @@ fn share(less: Duration, more: Duration) -> f64 {
 }
 
 fn cost(engine: u64, run: impl FnOnce() -> Result<(), String>) -> Result<Cost, String> {
-    let cpu = || Ok::<_, String>((cpu_of(&engine.to_string(), 0..4)?, cpu_of("self", 2..4)?));
+    let engine = engine.to_string();
+    let cpu = || Ok::<_, String>([cpu_of(&engine, 0..4)?, cpu_of(&engine, 0..2)?, cpu_of("self", 2..4)?]);
     let (began, before) = (Instant::now(), cpu()?);
     run()?;
     let (time, after) = (began.elapsed(), cpu()?);
-    let client = after.1.saturating_sub(before.1);
-    Ok(Cost { time, cpu: after.0.saturating_sub(before.0) + client, client })
+    let [all, engine, client] = std::array::from_fn(|part| after[part].saturating_sub(before[part]));
+    Ok(Cost { time, cpu: all + client, engine, client })
 }
 
 /// The CPU time of a process: those of its fields `user`, `system`, `user of children` and `system

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -38,22 +39,34 @@ impl Engine {
 
     /// An engine of its own for the row `row`, in which nothing happened yet.
     pub(crate) fn apart(&self, row: &str) -> Result<Self, String> {
+        self.beside(row).prepared()
+    }
+
+    /// The same, which has no image and no network.
+    pub(crate) fn without_images(&self, row: &str) -> Result<Self, String> {
+        self.beside(row).configured("offline = true\n")
+    }
+
+    fn beside(&self, row: &str) -> Self {
         let mut folder = self.folder.clone().into_os_string();
         folder.push(format!("-{row}"));
-        let engine = Self {
+        Self {
             binary: self.binary.clone(),
             folder: folder.into(),
             images: self.images.clone(),
             module: self.module.clone(),
             quick: self.quick,
-        };
-        engine.prepared()
+        }
     }
 
     fn prepared(self) -> Result<Self, String> {
+        let config = format!("[[mirrors]]\nlayout = {:?}\n", self.images);
+        self.configured(&config)
+    }
+
+    fn configured(self, config: &str) -> Result<Self, String> {
         let folder = &self.folder;
         std::fs::create_dir_all(folder).map_err(|e| format!("cannot make `{}`: {e}", folder.display()))?;
-        let config = format!("[[mirrors]]\nlayout = {:?}\n", self.images);
         std::fs::write(folder.join("config.toml"), config)
             .map_err(|e| format!("cannot write the configuration: {e}"))?;
         Ok(self)
@@ -85,6 +98,22 @@ impl Engine {
         let output =
             self.command(words).output().map_err(|e| format!("cannot run `{}`: {e}", self.binary.display()))?;
         finished(words, output)
+    }
+
+    /// Runs a command, and tells how long the work took whose title starts with `title`.
+    pub(crate) fn time_of_work(&self, words: &[&str], title: &str) -> Result<Duration, String> {
+        let words: Vec<&str> = ["--progress", "json"].iter().chain(words).copied().collect();
+        let output =
+            self.command(&words).output().map_err(|e| format!("cannot run `{}`: {e}", self.binary.display()))?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        finished(&words, output)?;
+        let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let is_start = |event: &&Value| event["name"].as_str().is_some_and(|name| name.starts_with(title));
+        let start = events.iter().find(is_start).ok_or_else(|| format!("no work is called `{title}`"))?;
+        let end = events.iter().find(|event| event["event"] == "end" && event["span"] == start["span"]);
+        let at = |event: &Value| event["at"].as_u64();
+        let both = at(start).zip(end.and_then(at)).ok_or_else(|| format!("the work `{title}` has no end"))?;
+        Ok(Duration::from_micros(both.1.saturating_sub(both.0)))
     }
 
     /// `rondel query` with a document.

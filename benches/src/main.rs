@@ -10,6 +10,7 @@ mod builds;
 mod display;
 mod engine;
 mod http;
+mod modules;
 mod peers;
 mod rows;
 mod samples;

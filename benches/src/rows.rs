@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::builds;
 use crate::display;
 use crate::engine::Engine;
+use crate::modules;
 use crate::peers;
 use crate::samples::{Row, Samples};
 
 type Measure = fn(&Engine) -> Result<Vec<Row>, String>;
 
 /// Every row by the name that selects it.
-pub(crate) fn all() -> [(&'static str, Measure); 14] {
+pub(crate) fn all() -> [(&'static str, Measure); 17] {
     [
         ("start", start),
         ("memory", memory),
@@ -22,6 +23,9 @@ pub(crate) fn all() -> [(&'static str, Measure); 14] {
         ("tree", tree),
         ("call", call),
         ("module", module),
+        ("types", modules::types),
+        ("generate", modules::generate),
+        ("go", modules::go),
         ("results", results),
         ("build-steps", builds::steps),
         ("build-long", builds::long),
