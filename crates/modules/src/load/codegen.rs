@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rondel_call::Literal;
+use rondel_events::Work;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{Directory, Value};
@@ -12,6 +13,7 @@ use rondel_module_model::loaded_module::{Provider, SdkModule};
 use rondel_module_model::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
 use rondel_module_model::source::module_source::ModuleSource;
 use rondel_module_model::source::reference::inside_context;
+use rondel_ports::outcome::outcome;
 use rondel_query::{Node, Outcome};
 use rondel_session::client::ops_and_context;
 use rondel_session::{ResolverContext, client};
@@ -105,7 +107,10 @@ async fn with_builtin_code(
     };
     let given = sdk_source(source, source.view()?, &me.services.registry, &dependencies);
     let (ops, op_cx) = ops_and_context(cx);
-    let code = sdk.codegen(&ops, &op_cx, &given).await?;
+    let span = cx.caller.events.span(Work::Load, format!("generate code of module {}", source.name()));
+    let code = sdk.codegen(&ops, &op_cx, &given).await;
+    span.end(outcome(&code));
+    let code = code?;
     let mut all = all;
     for (path, contents) in &code.files {
         all = with_file(cx, &all, &in_source(source, path), contents).await?;
