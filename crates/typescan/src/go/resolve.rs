@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use rondel_fault::{Fault, Result};
 use serde_json::Value as Json;
 
-use super::comments::Documentation;
+use super::comments::{CommentGroup, Documentation};
 use super::constants::Constants;
 use super::names::{FindApiType, main_type};
 use super::package::{Enum, EnumConstant, Field, Func, Interface, Package, Param, Place, Struct, Type};
@@ -38,7 +38,8 @@ pub(crate) fn package(files: &[ParsedFile], facts: &ModuleFacts, api: FindApiTyp
     let Some((file, main)) = main.copied() else { return Err(no_main_object(files, facts, &wanted)) };
     let mut package = Package {
         name: file.package.clone(),
-        description: Documentation::merged(file.doc.as_ref(), None, facts.view).text,
+        // With its last line break, as `go/ast` gives it.
+        description: file.doc.as_ref().map(CommentGroup::text).unwrap_or_default(),
         main: main.name.clone(),
         uses_tracer: files.iter().any(|file| file.calls_tracer) && !scope.funcs.contains_key("Tracer"),
         uses_cgo: files.iter().any(|file| file.imports.iter().any(|(_, path)| path == "C")),
@@ -539,6 +540,8 @@ impl<'a> Scope<'a> {
                 });
             }
         }
+        // Go's own packages list what a package declares by name.
+        found.constants.sort_by(|a, b| a.constant.cmp(&b.constant));
         let prefix = &declared.name;
         if found.constants.iter().all(|it| it.constant.len() > prefix.len() && it.constant.starts_with(prefix.as_str()))
         {

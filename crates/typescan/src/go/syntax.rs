@@ -14,7 +14,8 @@ const MAX_DEPTH: usize = 100;
 pub(crate) struct ParsedFile {
     pub(crate) file: SourceFile,
     pub(crate) package: String,
-    /// The comment above the package clause.
+    /// The first comment above the package clause. The original takes it for the description of the
+    /// module, even where it is a licence.
     pub(crate) doc: Option<CommentGroup>,
     /// Import paths by the name under which the file uses them.
     pub(crate) imports: Vec<(String, String)>,
@@ -136,7 +137,7 @@ pub(crate) fn parse(file: &SourceFile, facts: &ModuleFacts) -> Result<ParsedFile
         match node.kind() {
             "package_clause" => {
                 parsed.package = node.named_child(0).map(|it| reader.text(it)).unwrap_or_default();
-                parsed.doc = reader.above(node.start_position().row);
+                parsed.doc = reader.comments.iter().find(|group| group.end <= node.start_byte()).cloned();
             }
             "import_declaration" => imports(&reader, node, &mut parsed.imports),
             "type_declaration" => reader.types(node, &mut parsed.types),
@@ -400,7 +401,8 @@ impl Reader<'_> {
             match member.kind() {
                 "method_elem" => methods.push(FuncDecl {
                     name: self.field_text(member, "name"),
-                    at: position(member.start_position()),
+                    // Where `go/ast` says that the type of the method is.
+                    at: position(member.child_by_field_name("parameters").unwrap_or(member).start_position()),
                     doc: self.above(member.start_position().row),
                     ..self.signature(member)
                 }),

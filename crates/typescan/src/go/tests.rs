@@ -110,7 +110,7 @@ fn enums() {
         .iter()
         .map(|it| format!("{}={} {}", it["name"], it["value"], it["description"]))
         .collect();
-    assert_eq!(members, [r#""Low"="low" "Low one.""#, r#""High"="high" "High one.""#]);
+    assert_eq!(members, [r#""High"="high" "High one.""#, r#""Low"="low" "Low one.""#], "by name");
     assert_eq!(
         found["types"][2]["members"][1],
         json!({"name": "Two", "value": "2", "description": "", "deprecated": null, "sourceMap": {"file": "main.go", "line": 22, "column": 2}})
@@ -191,11 +191,11 @@ fn parameters_of_an_inline_struct() {
 #[test]
 fn several_files_and_old_views() {
     let files = [
-        ("a.go", "// Package main is here.\npackage main\n\ntype Foo struct{}\n"),
+        ("a.go", "// Package main is here.\n\n// Not this.\n\npackage main\n\ntype Foo struct{}\n"),
         ("b.go", "package main\n\nfunc (f *Foo) Make(c *Container) *Directory { Tracer() }\n"),
     ];
     let found = scanned(&files, View::new(0, 11, 9)).expect("is a module");
-    assert_eq!(found.types.description, "Package main is here.");
+    assert_eq!(found.types.description, "Package main is here.\n");
     assert_eq!(found.types.types[0].functions[0].returns.as_deref(), Some("Directory!"));
     assert!(found.package.uses_tracer && !found.package.uses_cgo);
     assert_eq!(main_type("my-module"), "MyModule");
