@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rondel_version::View;
 use serde_json::{Deserializer, Value as Json};
-
-/// Since this version JSON in a pragma may span lines.
-const MULTILINE_PRAGMAS: View = View::new(0, 18, 11);
 
 /// Comments on adjacent lines without code between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,39 +75,30 @@ pub(crate) struct Documentation {
 }
 
 impl Documentation {
-    /// Reads the text of a comment.
-    pub(crate) fn parse(text: &str, view: View) -> Self {
+    /// Reads the text of a comment. What is a pragma, and where it ends, is as in the original: a
+    /// plus sign and a word at the end of a line, or a word, an equals sign and a value, also
+    /// behind other text.
+    pub(crate) fn parse(text: &str) -> Self {
         let mut documentation = Self::default();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (line, after) = rest.split_once('\n').map_or((rest, ""), |(line, after)| (line, after));
-            match pragma(line) {
-                Some((name, None)) => {
-                    documentation.pragmas.insert(name.to_owned(), Json::Null);
-                    rest = after;
-                }
-                Some((name, Some(value))) => {
-                    let reach = if view >= MULTILINE_PRAGMAS { &rest[offset(rest, value)..] } else { value };
-                    let (value, used) = json_or_text(reach, value);
-                    documentation.pragmas.insert(name.to_owned(), value);
-                    let after = &rest[offset(rest, reach) + used..];
-                    rest = after.split_once('\n').map_or("", |(_, after)| after);
-                }
-                None => {
-                    documentation.text.push_str(line);
-                    documentation.text.push('\n');
-                    rest = after;
-                }
-            }
+        let mut done = 0;
+        while let Some(found) = Pragma::find(text, done) {
+            let (value, end) = match found.value {
+                None => (Json::Null, found.end),
+                Some(at) => value(text, at),
+            };
+            documentation.pragmas.insert(found.name.to_owned(), value);
+            documentation.text.push_str(&text[done..found.start]);
+            done = end;
         }
+        documentation.text.push_str(&text[done..]);
         documentation.text = documentation.text.trim().to_owned();
         documentation
     }
 
     /// The documentation of something that has a comment above, and one at the end of its line. The
     /// pragmas at the end of the line win, the text above does.
-    pub(crate) fn merged(above: Option<&CommentGroup>, trailing: Option<&CommentGroup>, view: View) -> Self {
-        let parse = |group: Option<&CommentGroup>| group.map(|it| Self::parse(&it.text(), view)).unwrap_or_default();
+    pub(crate) fn merged(above: Option<&CommentGroup>, trailing: Option<&CommentGroup>) -> Self {
+        let parse = |group: Option<&CommentGroup>| group.map(|it| Self::parse(&it.text())).unwrap_or_default();
         let (mut above, trailing) = (parse(above), parse(trailing));
         above.pragmas.extend(trailing.pragmas);
         if above.text.is_empty() {
@@ -144,38 +131,82 @@ impl Documentation {
     }
 }
 
-/// The offset of `part` in `whole`, of which it is a part.
-fn offset(whole: &str, part: &str) -> usize {
-    part.as_ptr() as usize - whole.as_ptr() as usize
+/// A pragma in the text of a comment. Positions are offsets.
+struct Pragma<'t> {
+    /// Where the blanks before the plus sign start.
+    start: usize,
+    name: &'t str,
+    /// Where the value starts.
+    value: Option<usize>,
+    /// The end, of a pragma without a value.
+    end: usize,
 }
 
-/// The name and the value of a pragma. A list item, such as `+ one thing`, is none.
-fn pragma(line: &str) -> Option<(&str, Option<&str>)> {
-    let text = line.trim().strip_prefix('+')?.trim_start();
-    let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    if !name.starts_with(|c: char| c.is_alphabetic()) {
-        return None;
+impl<'t> Pragma<'t> {
+    /// The first pragma in `text` from `from` on.
+    fn find(text: &'t str, from: usize) -> Option<Self> {
+        text[from..].match_indices('+').find_map(|(at, _)| Self::at(text, from, from + at))
     }
-    match rest.trim_start().strip_prefix('=') {
-        Some(value) => Some((name, Some(value.trim_start()))),
-        None if rest.trim().is_empty() => Some((name, None)),
-        None => None,
-    }
-}
 
-/// The value at the start of `reach` as JSON, else `line` as text. Returns the length of the text
-/// that was read.
-fn json_or_text(reach: &str, line: &str) -> (Json, usize) {
-    let mut values = Deserializer::from_str(reach).into_iter::<Json>();
-    if let Some(Ok(value)) = values.next() {
-        let used = values.byte_offset();
-        let rest_of_line = reach[used..].split('\n').next().unwrap_or_default();
-        if rest_of_line.trim().is_empty() {
-            return (value, used);
+    /// The pragma whose plus sign is at `plus`.
+    fn at(text: &'t str, from: usize, plus: usize) -> Option<Self> {
+        let name = plus + 1 + blanks(&text[plus + 1..]);
+        let word = &text[name..];
+        let word = &word[..word.find(|c: char| c.is_ascii_whitespace()).unwrap_or(word.len())];
+        // A name has a character at least, which may be an equals sign.
+        let first = word.chars().next()?.len_utf8();
+        let start = from + text[from..plus].trim_end_matches(BLANKS).len();
+        if let Some(equals) = word[first..].find('=') {
+            let end = name + first + equals;
+            let value = end + 1 + blanks(&text[end + 1..]);
+            return Some(Self { start, name: &text[name..end], value: Some(value), end: value });
         }
+        let end = name + word.len();
+        let rest = &text[end..];
+        let line_end = ["\r\n", "\n"].iter().find(|it| rest.starts_with(**it)).map(|it| it.len());
+        let line_end = line_end.or_else(|| rest.is_empty().then_some(0))?;
+        Some(Self { start, name: word, value: None, end: end + line_end })
     }
-    (Json::String(line.trim().to_owned()), line.len())
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// The length of the blanks at the start of `text`.
+fn blanks(text: &str) -> usize {
+    text.len() - text.trim_start_matches(BLANKS).len()
+}
+
+/// The value at `at`, and the end of the line in which it ends. JSON may span lines, and what is
+/// behind it on its last line is dropped. Anything else is the text of the line.
+fn value(text: &str, at: usize) -> (Json, usize) {
+    let line_end = |from: usize| text[from..].find('\n').map_or(text.len(), |length| from + length + 1);
+    if let Some((value, length)) = json_prefix(&text[at..]) {
+        return (value, line_end(at + length));
+    }
+    let end = line_end(at);
+    match text[at..end].trim_end_matches(['\r', '\n']) {
+        "" => (Json::Null, end),
+        line => (Json::String(line.to_owned()), end),
+    }
+}
+
+/// The JSON value at the start of `text`, and its length. As in Go, a number or a literal ends
+/// where it cannot go on.
+fn json_prefix(text: &str) -> Option<(Json, usize)> {
+    let blank = text.len() - text.trim_start().len();
+    let start = &text[blank..];
+    if let Some(literal) = ["true", "false", "null"].iter().find(|it| start.starts_with(**it)) {
+        return Some((serde_json::from_str(literal).ok()?, blank + literal.len()));
+    }
+    if start.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        let longest = start.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(start.len());
+        return (1..=longest)
+            .rev()
+            .find_map(|length| Some((serde_json::from_str(&start[..length]).ok()?, blank + length)));
+    }
+    let mut values = Deserializer::from_str(start).into_iter::<Json>();
+    let value = values.next()?.ok()?;
+    Some((value, blank + values.byte_offset()))
 }
 
 #[cfg(test)]
@@ -200,30 +231,36 @@ mod tests {
 
     #[test]
     fn pragmas_are_read_and_removed() {
-        let check = |text: &str, view: View, want_text: &str, want: Json| {
-            let found = Documentation::parse(text, view);
+        let check = |text: &str, want_text: &str, want: Json| {
+            let found = Documentation::parse(text);
             assert_eq!(found.text, want_text, "{text}");
             assert_eq!(Json::Object(found.pragmas.into_iter().collect()), want, "{text}");
         };
-        let new = View::new(0, 21, 8);
-        check("Text.\n+optional\n", new, "Text.", json!({"optional": null}));
-        check("+ optional = true\n", new, "", json!({"optional": true}));
-        check("+default=\"x y\"\nafter\n", new, "after", json!({"default": "x y"}));
-        check("+default=plain text\n", new, "", json!({"default": "plain text"}));
-        check("+default=3\n+required\n", new, "", json!({"default": 3, "required": null}));
-        check("+ignore=[\n  \"a\",\n  \"b\"\n]\nText\n", new, "Text", json!({"ignore": ["a", "b"]}));
-        check("+ignore=[\n\"a\"]\n", View::new(0, 18, 10), "\"a\"]", json!({"ignore": "["}));
-        check("+ one thing\n+ another\n", new, "+ one thing", json!({"another": null}));
-        check("+10 lines\n", new, "+10 lines", json!({}));
-        check("+cache=\"never\"\n", new, "", json!({"cache": "never"}));
+        check("Text.\n+optional\n", "Text.", json!({"optional": null}));
+        check("+ optional=true\n", "", json!({"optional": true}));
+        check("+ optional = true\n", "+ optional = true", json!({}));
+        check("+default=\"x y\"\nafter\n", "after", json!({"default": "x y"}));
+        check("+default=\"x\" not this\nafter\n", "after", json!({"default": "x"}));
+        check("+default=plain text\n", "", json!({"default": "plain text"}));
+        check("+default=\nafter\n", "after", json!({"default": null}));
+        check("+default=3\n+required\n", "", json!({"default": 3, "required": null}));
+        check("+default=1.25.3\n", "", json!({"default": 1.25}));
+        check("+ignore=[\n  \"a\",\n  \"b +c\"\n]\nText\n", "Text", json!({"ignore": ["a", "b +c"]}));
+        check("+ignore=[\n\"a\"\n", "\"a\"", json!({"ignore": "["}));
+        check("+ one thing\n+ another\n", "+ one thing", json!({"another": null}));
+        check("say +1\nmore\n", "saymore", json!({"1": null}));
+        check("In C++\n", "In C", json!({"+": null}));
+        check("a+b=c d\n", "a", json!({"b": "c d"}));
+        check("+cache=\"never\"\n", "", json!({"cache": "never"}));
+        check("+größe=ä\n", "", json!({"größe": "ä"}));
+        check("+", "+", json!({}));
     }
 
     #[test]
     fn pragmas_at_the_end_of_a_line_win() {
-        let view = View::new(0, 21, 8);
         let (above, trailing) = (group(&["// Above.", "// +default=1"]), group(&["// +default=2"]));
-        let found = Documentation::merged(Some(&above), Some(&trailing), view);
+        let found = Documentation::merged(Some(&above), Some(&trailing));
         assert_eq!((&*found.text, &found.pragmas["default"]), ("Above.", &json!(2)));
-        assert_eq!(Documentation::merged(None, Some(&group(&["// Behind."])), view).text, "Behind.");
+        assert_eq!(Documentation::merged(None, Some(&group(&["// Behind."]))).text, "Behind.");
     }
 }

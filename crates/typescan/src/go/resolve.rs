@@ -265,7 +265,7 @@ impl<'a> Scope<'a> {
     }
 
     fn object(&mut self, file: &'a ParsedFile, declared: &'a TypeDecl, fields: &'a [FieldDecl]) -> Result<Struct> {
-        let documentation = Documentation::merged(declared.doc.as_ref(), None, self.facts.view);
+        let documentation = Documentation::merged(declared.doc.as_ref(), None);
         let mut object = Struct {
             name: declared.name.clone(),
             deprecated: documentation.deprecated(),
@@ -321,7 +321,7 @@ impl<'a> Scope<'a> {
     }
 
     fn documentation(&self, field: &FieldDecl) -> Documentation {
-        Documentation::merged(field.above.as_ref(), field.trailing.as_ref(), self.facts.view)
+        Documentation::merged(field.above.as_ref(), field.trailing.as_ref())
     }
 
     fn constructor(&mut self, file: &'a ParsedFile, func: &'a FuncDecl, main: &str) -> Result<Func> {
@@ -339,7 +339,7 @@ impl<'a> Scope<'a> {
     }
 
     fn func(&mut self, file: &'a ParsedFile, func: &FuncDecl) -> Result<Func> {
-        let documentation = Documentation::merged(func.doc.as_ref(), None, self.facts.view);
+        let documentation = Documentation::merged(func.doc.as_ref(), None);
         let mut result = Func {
             name: func.name.clone(),
             deprecated: documentation.deprecated(),
@@ -464,7 +464,7 @@ impl<'a> Scope<'a> {
                            Functions and Objects";
             return Err(self.error(file, declared.at, message));
         }
-        let documentation = Documentation::merged(declared.doc.as_ref(), None, self.facts.view);
+        let documentation = Documentation::merged(declared.doc.as_ref(), None);
         let mut interface = Interface {
             name: declared.name.clone(),
             description: documentation.text,
@@ -513,7 +513,7 @@ impl<'a> Scope<'a> {
     }
 
     fn enumeration(&mut self, file: &'a ParsedFile, declared: &'a TypeDecl) -> Result<Enum> {
-        let documentation = Documentation::merged(declared.doc.as_ref(), None, self.facts.view);
+        let documentation = Documentation::merged(declared.doc.as_ref(), None);
         let mut found = Enum {
             name: declared.name.clone(),
             base: declared.ty.text.clone(),
@@ -523,8 +523,7 @@ impl<'a> Scope<'a> {
         };
         for file in self.files {
             for constant in file.constants.iter().filter(|it| constant_type(it) == Some(&declared.name)) {
-                let documentation =
-                    Documentation::merged(constant.above.as_ref(), constant.trailing.as_ref(), self.facts.view);
+                let documentation = Documentation::merged(constant.above.as_ref(), constant.trailing.as_ref());
                 let Some(value) = self.constants.text(constant) else {
                     let message =
                         format!("the value of the constant `{}` cannot be read from the source", constant.name);
