@@ -81,6 +81,11 @@ pub(crate) fn flag_arg(arg: &ArgInfo, kind: &FlagKind) -> Arg {
         help = format!("{help} (default {default})").trim_start().to_owned();
     }
     let list = arg.ty.lists() > 0;
+    if let FlagKind::Member(names) = kind
+        && list
+    {
+        help = format!("{help} [possible values: {}]", names.join(", ")).trim_start().to_owned();
+    }
     let mut flag = Arg::new(arg.name.clone()).long(kebab(&arg.name)).help(help).required(arg.is_required());
     flag = if list { flag.action(ArgAction::Append) } else { flag.action(ArgAction::Set) };
     flag = match kind {
