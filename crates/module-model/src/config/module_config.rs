@@ -235,6 +235,21 @@ impl ModuleConfig {
         Ok(())
     }
 
+    /// Checks that a module with a folder of code has an SDK.
+    ///
+    /// # Errors
+    /// When it has none. While a configuration is edited, the SDK may follow.
+    pub fn check_sdk_of_source(&self) -> Result<()> {
+        match self.source.as_str() {
+            // Users match on this text; see docs/protocol.md#module-configuration.
+            source if !self.has_functions() && !matches!(source, "" | ".") => {
+                Err(Fault::user(format!("source path \"{source}\" specified without sdk"))
+                    .with_hint("`rondel develop --sdk SDK` adds an SDK to a module without `source`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that the module can be served under its name.
     ///
     /// # Errors

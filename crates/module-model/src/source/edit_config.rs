@@ -89,8 +89,8 @@ impl ModuleSource {
         })
     }
 
-    /// Sets the SDK, or removes it if `source` is empty. The configuration of another SDK is
-    /// removed.
+    /// Sets the SDK, or removes it and the folder of its code if `source` is empty. The
+    /// configuration of another SDK is removed.
     ///
     /// # Errors
     /// When the configuration becomes invalid.
@@ -101,7 +101,10 @@ impl ModuleSource {
         }
         let changed = self.with_config_edit(|config| {
             match source {
-                "" => config.shift_remove(SDK),
+                "" => {
+                    config.shift_remove(SDK);
+                    config.shift_remove("source")
+                }
                 _ => config.insert(SDK.into(), json!({"source": source})),
             };
             Ok(())
@@ -242,7 +245,7 @@ pub(super) mod tests {
         let renamed = made.with_name("other").expect("works");
         assert_eq!((renamed.name(), &*renamed.config.name), ("other", "app"));
         let without = made.with_sdk("").expect("works");
-        assert!(without.config.sdk.is_none() && without.config_exists());
+        assert_eq!(json_of(&without), json!({"name": "app"}));
     }
 
     #[test]

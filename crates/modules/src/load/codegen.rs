@@ -45,6 +45,7 @@ pub(crate) struct GeneratedCode {
 /// # Errors
 /// When the SDK or a client generator fails, or returns another type.
 pub async fn generated(cx: &ResolverContext, modules: &Arc<Modules>, source: &Arc<ModuleSource>) -> Result<Outcome> {
+    source.config.check_sdk_of_source()?;
     let context = snapshot_object(cx, "_snapshot", &source.snapshot, None).await?;
     let mut all = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
     if source.config_exists() {
@@ -90,7 +91,8 @@ async fn with_code(
 /// A directory with generated code, the paths that are generated, and those that are ignored.
 type WithCode = (Node, Vec<String>, Vec<String>);
 
-/// `all` with the code of a built-in SDK. Dependencies are loaded if it has bindings of them.
+/// `all` with the code of a built-in SDK. Dependencies are loaded if it has bindings of them. There
+/// are none for a dependency that is not found.
 async fn with_builtin_code(
     cx: &ResolverContext,
     modules: &Arc<Modules>,
@@ -102,7 +104,14 @@ async fn with_builtin_code(
     let sdk = builtin_sdk(&source.config)?;
     let me = client(&cx.caller);
     let dependencies = match sdk.generates_bindings() {
-        true => modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?.dependencies,
+        true => {
+            let module = modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?;
+            let is_found = |name: &str| source.found().any(|found| found.name() == name);
+            if let Some((name, why)) = module.broken.iter().find(|(name, _)| is_found(name)) {
+                return Err(why.clone().context(format!("generate code for the dependency `{name}`")));
+            }
+            module.dependencies
+        }
         false => Vec::new(),
     };
     let given = sdk_source(source, source.view()?, &me.services.registry, &dependencies);

@@ -174,7 +174,7 @@ impl Modules {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         if !source.config_exists() {
             return Err(Fault::not_found(format!("no `{DAGGER_JSON}` in {}", source.describe()))
-                .with_hint("name the directory of a module with `-m`"));
+                .with_hint("name the directory of a module with `-m`, or make one with `rondel init`"));
         }
         source.config.check_name()?;
         source.config.check_supported()?;

@@ -115,7 +115,7 @@ impl SourceResolver {
                     "no `{DAGGER_JSON}` in `{}` or above it, and no `{DAGGER_MODULE_TOML}`",
                     shown(&path).display()
                 ))
-                .with_hint("name the directory of a module with `-m`"));
+                .with_hint("name the directory of a module with `-m`, or make one with `rondel init`"));
             }
         };
         check_workspace(me, &root)?;
@@ -273,8 +273,7 @@ impl SourceResolver {
                 text
             }
         };
-        let config = ModuleConfig::read(format, &text, &place)?;
-        Ok((text, config))
+        Ok((text.clone(), read_config(format, &text, &place)?))
     }
 
     /// Reads the source in the folder `root` of a directory of the API.
@@ -451,12 +450,13 @@ fn check_workspace(me: &Client, path: &Path) -> Result<()> {
     Err(fault.with_hint("pass the module source to the function as an argument"))
 }
 
-/// The nearest folder with a configuration file: `path` or one above it.
+/// The nearest folder with a configuration file: `path` or one above it, up to the root of its git
+/// repository.
 fn find_config_folder(me: &Client, host: &Client, path: &Path) -> Option<PathBuf> {
     let files = &me.services.ops.ports().host;
-    let nearest = |format: ConfigFormat| {
-        files.find_up(path, format.file_name()).filter(|found| found.starts_with(&host.host_root))
-    };
+    let repository = files.find_up(path, ".git").and_then(|git| git.parent().map(Path::to_owned));
+    let top = repository.filter(|top| top.starts_with(&host.host_root)).unwrap_or_else(|| host.host_root.clone());
+    let nearest = |format: ConfigFormat| files.find_up(path, format.file_name()).filter(|it| it.starts_with(&top));
     let folders = ConfigFormat::ALL.into_iter().filter_map(|format| nearest(format)?.parent().map(Path::to_owned));
     folders.max_by_key(|folder| folder.components().count())
 }
@@ -482,12 +482,18 @@ async fn directory_config(me: &Client, directory: &Directory, root: &str) -> Res
         if ops.stat(&me.op_cx, &file, true).await?.is_some() {
             let place = format!("{}/{}", if root.is_empty() { "." } else { root }, format.file_name());
             let text = utf8(ops.read(&me.op_cx, &file).await?, &place)?;
-            let config =
-                if text.is_empty() { ModuleConfig::default() } else { ModuleConfig::read(format, &text, &place)? };
+            let config = if text.is_empty() { ModuleConfig::default() } else { read_config(format, &text, &place)? };
             return Ok((text.into(), config));
         }
     }
     Ok(("".into(), ModuleConfig::default()))
+}
+
+/// Reads the text of a configuration file at `place`.
+fn read_config(format: ConfigFormat, text: &str, place: &str) -> Result<ModuleConfig> {
+    let config = ModuleConfig::read(format, text, place)?;
+    config.check_sdk_of_source().map_err(|e| e.context(format!("cannot read module configuration `{place}`")))?;
+    Ok(config)
 }
 
 fn exists(me: &Client, path: &Path) -> bool {
