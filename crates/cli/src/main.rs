@@ -16,6 +16,7 @@ mod interrupt;
 mod introspection;
 mod json_output;
 mod license;
+mod missing_dependencies;
 mod module_edit;
 mod near_modules;
 mod output;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::chain::Session;
 use crate::error_report::relative;
 use crate::flags::quote;
+use crate::missing_dependencies::{entries, missing};
 use crate::output;
 use crate::settings::{Settings, workdir};
 use crate::tree_update::{CONFIGS, FileChange, Plans, TreeUpdate};
@@ -18,25 +19,34 @@ use crate::tree_update::{CONFIGS, FileChange, Plans, TreeUpdate};
 const ALWAYS_LISTED: [&str; 4] = ["dagger.json", "dagger-module.toml", ".gitignore", ".gitattributes"];
 /// What is asked of a module.
 const FIELDS: &str = "configExists localContextDirectoryPath sourceRootSubpath sourceSubpath moduleName \
-                      moduleOriginalName engineVersion sdk{source} configClients{directory generator} dependencies{kind asString}";
+                      moduleOriginalName engineVersion sdk{source} configClients{directory generator} dependencies{kind moduleName asString}";
 
 /// The right to change modules. Other commands that change modules wait until it is dropped, so
 /// that none of them starts from a configuration that is about to change.
 pub(crate) struct ModuleEdits {
     plans: Plans,
+    /// Whether a command that was interrupted was completed.
+    pub(crate) has_completed: bool,
     _lock: File,
 }
 
 impl ModuleEdits {
-    /// Waits for other commands.
+    /// Waits for other commands, and completes one that was interrupted while it wrote the module
+    /// `reference`. So the module is read as that command left it.
     ///
     /// # Errors
-    /// When the state directory cannot be used.
-    pub(crate) async fn begin(settings: &Settings) -> Result<Self> {
+    /// When the state directory cannot be used, or a file cannot be replaced.
+    pub(crate) async fn begin(settings: &Settings, reference: &str) -> Result<Self> {
         let plans = Plans::open(settings.state()?.path())?;
         let waiting = plans.clone();
         let lock = crate::interrupt::on_thread(move || waiting.lock()).await??;
-        Ok(Self { plans, _lock: lock })
+        let folder = normal(&workdir()?.join(reference));
+        let existing = folder.ancestors().find_map(|folder| folder.canonicalize().ok()).unwrap_or_default();
+        let has_completed = plans.complete_interrupted(&existing)?;
+        if has_completed {
+            output::note("an earlier command was interrupted: its change is now complete");
+        }
+        Ok(Self { plans, has_completed, _lock: lock })
     }
 }
 
@@ -123,6 +133,7 @@ impl LocalModule {
             let closing = "}".repeat(steps.len() + 2);
             json!({"query": format!("{{{}{changed}{{generatedContextChangeset{selection}{closing}", self.selection)})
         };
+        let missing = missing(&self.root, &self.fields["dependencies"]);
         // What cannot be generated leaves no trace in the tree.
         let found = session.send(&ask("{id removedPaths}")).await?;
         let mut changes = innermost(&found);
@@ -150,7 +161,16 @@ impl LocalModule {
         let lines = listed.iter().map(|(path, change)| {
             format!("{:9}  {}\n", change.word(), path.strip_prefix(&here).unwrap_or(path).display())
         });
-        output::write(&lines.collect::<String>())
+        output::write(&lines.collect::<String>())?;
+        let left = entries(&self.root);
+        for entry in missing.iter().filter(|entry| left.contains(entry)) {
+            let (name, source) = (entry.called(), entry.source());
+            output::note(&format!(
+                "warning: the dependency `{name}` is not a module that can be read: `{source}`\n\
+                 hint: `rondel uninstall {name}` removes it"
+            ));
+        }
+        Ok(())
     }
 }
 

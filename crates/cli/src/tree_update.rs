@@ -82,6 +82,22 @@ impl Plans {
         Ok(file)
     }
 
+    /// Completes the updates of the tree in `folder` and of those around it that were decided and
+    /// interrupted. Returns whether there were any.
+    ///
+    /// # Errors
+    /// When a file cannot be replaced.
+    pub(crate) fn complete_interrupted(&self, folder: &Path) -> Result<bool> {
+        let mut was_interrupted = false;
+        for stage in folder.ancestors().map(|dir| dir.join(STAGE)) {
+            if self.file(&stage).exists() && stage.join(DECIDED).exists() {
+                complete(self, &stage)?;
+                was_interrupted = true;
+            }
+        }
+        Ok(was_interrupted)
+    }
+
     /// The file of the plan for the directory `stage`.
     fn file(&self, stage: &Path) -> PathBuf {
         self.0.join(format!("{}.json", Digest::of_bytes(stage.as_os_str().as_bytes())))
@@ -177,7 +193,8 @@ impl TreeUpdate {
         plan.moved.sort_by_key(is_config);
         if !(plan.moved.is_empty() && plan.removed.is_empty()) {
             self.decide(&plan)?;
-            plan.apply(&self.stage)?;
+            let applied = plan.apply(&self.stage);
+            applied.map_err(|e| e.with_hint("some of the files are in place: run the command again for the others"))?;
             forget(&self.plan_file)?;
         }
         changes.sort();
@@ -281,8 +298,10 @@ impl TreeUpdate {
             .map_err(|e| Fault::user("a path of the module is not UTF-8 text").caused_by(e))?;
         let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &self.plan_file));
         written.map_err(|e| cannot_write(&self.plan_file, e))?;
-        let decided = self.stage.join(DECIDED);
-        std::fs::write(&decided, &plan.token).map_err(|e| cannot_write(&decided, e))
+        // The mark appears with its content: half of it would be the mark of an unknown plan.
+        let (decided, draft) = (self.stage.join(DECIDED), self.stage.join("draft"));
+        let written = std::fs::write(&draft, &plan.token).and_then(|()| std::fs::rename(&draft, &decided));
+        written.map_err(|e| cannot_write(&decided, e))
     }
 }
 
@@ -487,6 +506,8 @@ mod tests {
             let TreeUpdate { _lock, .. } = &update;
             let _ = _lock.as_ref().map(|lock| flock(lock, FlockOperation::Unlock));
             std::mem::forget(update);
+            assert_eq!(plans.complete_interrupted(&root.join("m")).expect("works"), steps > 0);
+            assert_eq!(files(&root), if steps == 0 { before.clone() } else { new_tree() }, "{steps}");
             drop(TreeUpdate::begin(&plans, &root, &root.join("m")).expect("begins again"));
             assert_eq!(plans.0.read_dir().expect("lists").count(), 0);
             assert_eq!(files(&root), if steps == 0 { before } else { new_tree() }, "{steps}");

@@ -75,7 +75,7 @@ async fn change(
     action: &str,
     matches: &ArgMatches,
 ) -> Result<()> {
-    let edits = ModuleEdits::begin(settings).await?;
+    let edits = ModuleEdits::begin(settings, reference).await?;
     let module = LocalModule::configured(session, reference).await?;
     // The paths of a configuration are relative to the module.
     let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);

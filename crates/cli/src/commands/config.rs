@@ -1,5 +1,6 @@
 //! `rondel config`: shows the configuration of a module.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::functions::{module_flag, module_of};
 use crate::chain::Session;
 use crate::flags::quote;
+use crate::missing_dependencies::{DependencyEntry, missing};
 use crate::output;
 use crate::settings::Settings;
 
@@ -38,7 +40,10 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         found[LOCAL] = context;
     }
     session.finish();
-    let rows = rows(&found);
+    let root = Path::new(found[LOCAL].as_str().unwrap_or_default());
+    let root = root.join(found["sourceRootSubpath"].as_str().unwrap_or_default());
+    let missing = if found[LOCAL].is_string() { missing(&root, &found["dependencies"]) } else { Vec::new() };
+    let rows = rows(&found, &missing);
     if matches.get_flag("json") {
         let keys = rows.iter().map(|(label, text)| (camel(label), Value::from(text.as_str())));
         output::write(&output::json(&Value::Object(keys.collect())))?;
@@ -51,7 +56,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
 }
 
 /// The lines to show, those without a value left out.
-fn rows(found: &Value) -> Vec<(&'static str, String)> {
+fn rows(found: &Value, missing: &[DependencyEntry]) -> Vec<(&'static str, String)> {
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     let each = found["dependencies"].as_array().into_iter().flatten();
     let dependencies: Vec<String> = each
@@ -62,6 +67,7 @@ fn rows(found: &Value) -> Vec<(&'static str, String)> {
                 it["asString"].as_str().unwrap_or_default()
             )
         })
+        .chain(missing.iter().map(|entry| format!("{} ({}, not found)", entry.called(), entry.source())))
         .collect();
     let rows = [
         ("Name", text("moduleName")),

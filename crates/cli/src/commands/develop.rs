@@ -56,8 +56,9 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         return Err(Fault::user("cannot use --with-self-calls and --without-self-calls at the same time"));
     }
     let session = Session::open_core(settings).await?;
-    let edits = ModuleEdits::begin(settings).await?;
-    let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
+    let reference = module_of(settings, matches);
+    let edits = ModuleEdits::begin(settings, &reference).await?;
+    let module = LocalModule::configured(&session, &reference).await?;
     let mut steps = check_and_set(&module, get("sdk").filter(|sdk| !sdk.is_empty()), get("source"))?;
     let feature = |on: &str| format!("{on}ExperimentalFeatures(features: [SELF_CALLS])");
     steps.extend(with.then(|| feature("with")));

@@ -72,14 +72,16 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     }
     let path = relative_to(&workdir()?, get("path").unwrap_or("."))?;
     let session = Session::open_core(settings).await?;
-    let edits = ModuleEdits::begin(settings).await?;
-    let found = LocalModule::find(&session, &dotted(&path), true).await;
+    let path = dotted(&path);
+    let edits = ModuleEdits::begin(settings, &path).await?;
+    let found = LocalModule::find(&session, &path, true).await;
     // Users match on this text.
     let module = found.map_err(|e| e.context("failed to check if module exists"))?;
     if module.exists() {
         session.finish();
         let named = ["sdk", "name", "source", "license"].iter().any(|name| get(name).is_some());
-        if named || !includes.is_empty() || self_calls {
+        // The command that made it may have been this one.
+        if !edits.has_completed && (named || !includes.is_empty() || self_calls) {
             return Err(Fault::user("module already exists").with_hint(format!(
                 "it is in `{}`; `rondel develop` changes its SDK and its source",
                 module.root.display()

@@ -33,10 +33,11 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let get = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
     let session = Session::open_core(settings).await?;
-    let edits = ModuleEdits::begin(settings).await?;
-    let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
-    let reference = get("ref");
-    let source = format!("moduleSource(refString: {}, disableFindUp: true)", quote(reference));
+    let reference = module_of(settings, matches);
+    let edits = ModuleEdits::begin(settings, &reference).await?;
+    let module = LocalModule::configured(&session, &reference).await?;
+    let added = get("ref");
+    let source = format!("moduleSource(refString: {}, disableFindUp: true)", quote(added));
     let name = match get("name") {
         "" => String::new(),
         name => format!("withName(name: {})", quote(name)),
@@ -45,7 +46,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let named = if name.is_empty() { fields.to_owned() } else { format!("{{ {name} {fields} }}") };
     let exists = session.send(&json!({"query": format!("{{ {source} {{ configExists }} }}")})).await?;
     if exists["moduleSource"]["configExists"] != true {
-        return Err(Fault::user(format!("`{reference}` is not a module: it has no `dagger.json`"))
+        return Err(Fault::user(format!("`{added}` is not a module: it has no `dagger.json`"))
             .with_hint("name the folder of the module; `rondel init` makes one"));
     }
     let found = session.send(&json!({"query": format!("{{ {source} {named} }}")})).await?;

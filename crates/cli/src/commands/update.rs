@@ -25,8 +25,9 @@ pub(super) fn command() -> Command {
 
 pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let session = Session::open_core(settings).await?;
-    let edits = ModuleEdits::begin(settings).await?;
-    let module = LocalModule::configured(&session, &module_of(settings, matches)).await?;
+    let reference = module_of(settings, matches);
+    let edits = ModuleEdits::begin(settings, &reference).await?;
+    let module = LocalModule::configured(&session, &reference).await?;
     let named = matches.get_many::<String>("ref").into_iter().flatten();
     let mut steps = vec![format!("withUpdateDependencies(dependencies: {})", list(named))];
     steps.extend(version_step(matches.get_one("compat").map_or("latest", String::as_str)));

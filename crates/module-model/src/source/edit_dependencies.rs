@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::source::git_origin::split_version;
 use crate::source::module_source::{Dependency, ModuleSource, SourceKind};
-use crate::source::reference::inside_context;
+use crate::source::reference::{ReferenceKind, classify, inside_context};
 
 const DEPENDENCIES: &str = "dependencies";
 const NAME: &str = "name";
@@ -20,7 +20,8 @@ const SOURCE: &str = "source";
 const PIN: &str = "pin";
 
 impl ModuleSource {
-    /// Adds dependencies. One in the same place is replaced: it may have another name or version.
+    /// Adds dependencies. One in the same place is replaced: it may have another name or version. So
+    /// is one of the same name whose folder is gone or has no configuration that can be read.
     ///
     /// # Errors
     /// When another module has the name, the module cannot be referred to from here, or it depends
@@ -31,6 +32,7 @@ impl ModuleSource {
             self.check_no_cycle(dependency)?;
             let new = DependencyEntry::new(self, dependency)?;
             let same = all.iter().position(|entry| entry.is_in_place_of(self, &new));
+            let same = same.or_else(|| all.iter().position(|entry| entry.name == new.name && entry.is_unusable()));
             let taken = all.iter().enumerate().find(|(at, entry)| Some(*at) != same && entry.name == new.name);
             if let Some((_, known)) = taken {
                 // Users match on the first words; see docs/protocol.md#changing-dependencies.
@@ -41,7 +43,7 @@ impl ModuleSource {
                 .with_hint("give the new one another name: `rondel install --name NAME`, in the API `withName`"));
             }
             match same {
-                Some(at) if all[at].is_equal(&new) => all[at].found = new.found,
+                Some(at) if all[at].is_equal(&new) && all[at].is_in_place_of(self, &new) => all[at].found = new.found,
                 Some(at) => all[at].replace(new),
                 None => all.push(new),
             }
@@ -209,6 +211,11 @@ impl DependencyEntry {
             || (self.pin.is_empty() && other.pin.is_empty() && self.name == other.name)
     }
 
+    /// Whether it is a folder that is gone or has no configuration that can be read.
+    fn is_unusable(&self) -> bool {
+        self.pin.is_empty() && self.found.found().is_none() && classify(&self.source, "") == ReferenceKind::Local
+    }
+
     /// Changes the entry to `new`. Its other keys stay.
     fn replace(&mut self, new: Self) {
         let mut text = match std::mem::take(&mut self.text) {
@@ -279,6 +286,7 @@ fn relative(from: &str, to: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::dependency::Unresolved;
     use crate::source::edit_config::tests::{json_of, named, source};
 
     #[test]
@@ -337,6 +345,10 @@ mod tests {
         let renamed = ModuleSource { renamed: Some("other".into()), ..named("lib", "lib") };
         let again = it.with_dependencies(&[renamed]).expect("works");
         assert_eq!(json_of(&again)["dependencies"], json!([{"name": "other", "source": "../lib"}]));
+        let gone = Unresolved { name: "other".into(), why: Fault::user("it is not there") };
+        let moved = ModuleSource { dependencies: vec![Dependency::Unresolved(gone)], ..again };
+        let again = moved.with_dependencies(&[named("new/other", "other")]).expect("works");
+        assert_eq!(json_of(&again)["dependencies"], json!([{"name": "other", "source": "../new/other"}]));
         let entry = |source: &str, pin: &str| DependencyEntry {
             name: "g".into(),
             source: source.into(),
