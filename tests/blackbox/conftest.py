@@ -6,6 +6,7 @@ import pytest
 
 from kit import BINARY, IMAGES, Rondel, mirror_of, short_folder
 from kit.git_server import Sample, Web, daemon
+from kit.module_commands import plain
 
 
 def pytest_configure(config):
@@ -88,6 +89,14 @@ def repository(folder):
     """A folder that is the root of a repository: modules in it may depend on each other."""
     (folder / ".git").mkdir()
     return folder
+
+
+@pytest.fixture
+def two(repository):
+    """A repository with a module and another one, both without code."""
+    plain(repository / "app")
+    plain(repository / "lib/dep")
+    return repository
 
 
 @pytest.fixture(scope="module")

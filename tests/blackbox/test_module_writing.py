@@ -76,6 +76,91 @@ def test_a_module_is_made_from_an_empty_folder(engine, workshop):
     assert not (new / "dagger.json").exists()
 
 
+# the changes one by one
+
+
+def test_with_name_sets_the_name_to_call_it_by(engine, workshop):
+    """The original name is set only if there is none yet."""
+    named = leaf(engine.data(source_document(workshop / "dep", 'withName(name: "other")', ask="moduleName moduleOriginalName")))
+    assert named == {"moduleName": "other", "moduleOriginalName": "dep"}
+    assert config_of(engine, workshop / "dep", 'withName(name: "other")')["name"] == "dep"
+    new = leaf(engine.data(source_document(workshop / "new", 'withName(name: "other")', ask="moduleName moduleOriginalName")))
+    assert new == {"moduleName": "other", "moduleOriginalName": "other"}
+
+
+def test_with_sdk_sets_the_sdk_and_the_folder_of_the_code(engine, workshop):
+    ask = "sourceSubpath sdk { source }"
+    assert leaf(engine.data(source_document(workshop / "dep", 'withSDK(source: "python")', ask=ask))) == {"sourceSubpath": "dep", "sdk": {"source": "python"}}
+
+
+def test_with_an_empty_sdk_removes_the_sdk(engine, workshop):
+    main = write_config(workshop / "main", "main", "python", source="code")
+    assert config_of(engine, main, 'withSDK(source: "")') == {"name": "main", "engineVersion": "v0.21.8"}
+    removed = source_document(main, 'withSDK(source: "")', ask="configExists sourceSubpath sdk { source }")
+    assert leaf(engine.data(removed)) == {"configExists": True, "sourceSubpath": "", "sdk": None}
+
+
+def test_with_source_subpath_is_relative_to_the_module(engine, workshop):
+    main = write_config(workshop / "main", "main", "python")
+    assert leaf(engine.data(source_document(main, 'withSourceSubpath(path: "./a/../code/")', ask="sourceSubpath"))) == "main/code"
+    for path in ("..", "/code", "a/../../x"):
+        engine.query(source_document(main, f'withSourceSubpath(path: "{path}")', ask="id")).failed(f'source subpath "{path}" escapes source root')
+
+
+def test_with_source_subpath_needs_an_sdk_only_when_the_configuration_is_written(engine, workshop):
+    steps = ['withName(name: "new")', 'withSourceSubpath(path: "code")']
+    assert config_of(engine, workshop / "new", *steps, 'withSDK(source: "python")')["source"] == "code"
+    engine.query(source_document(workshop / "new", *steps, "generatedContextDirectory", ask="entries")).failed('source path "code" specified without sdk')
+
+
+def test_with_includes_appends_patterns_and_loads_their_files(engine, workshop):
+    main = write_config(workshop / "main", "main", None, include=["../a.txt"])
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (workshop / name).touch()
+    more = 'withIncludes(patterns: ["../b.txt"])'
+    assert config_of(engine, main, more)["include"] == ["../a.txt", "../b.txt"]
+    found = leaf(engine.data(source_document(main, more, "contextDirectory", ask='glob(pattern: "*.txt")')))
+    assert found == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize(("given", "written"), [("", "v0.9.9"), ("latest", "v0.21.8"), ("0.18.10", "v0.18.10"), ("v0.18", "v0.18.0")])
+def test_with_engine_version_writes_a_whole_version(engine, workshop, given, written):
+    assert config_of(engine, workshop / "dep", f'withEngineVersion(version: "{given}")')["engineVersion"] == written
+
+
+def test_with_experimental_features_changes_the_sdk(engine, workshop):
+    main = write_config(workshop / "main", "main", {"source": "python", "debug": True})
+    on, off = (f"{word}ExperimentalFeatures(features: [SELF_CALLS])" for word in ("with", "without"))
+    assert config_of(engine, main, on)["sdk"] == {"source": "python", "debug": True, "experimental": {"SELF_CALLS": True}}
+    assert config_of(engine, main, on, off)["sdk"] == {"source": "python", "debug": True}
+    engine.query(source_document(workshop / "dep", on, ask="id")).failed("has no SDK")
+
+
+def test_with_and_without_client_change_the_clients(engine, workshop):
+    """Nothing is generated before `generatedContextDirectory`."""
+    ask = "configClients { generator directory }"
+    client = 'withClient(generator: "../gen", outputDir: "./client/")'
+    assert leaf(engine.data(source_document(workshop / "dep", client, ask=ask))) == [{"generator": "../gen", "directory": "client"}]
+    assert leaf(engine.data(source_document(workshop / "dep", client, 'withoutClient(path: "client")', ask=ask))) == []
+
+
+@pytest.mark.parametrize("change", ["withToolchains(toolchains: [])", "withUpdateToolchains(toolchains: [])", "withoutToolchains(toolchains: [])", "withUpdateBlueprint", "withoutBlueprint", "withUpdatedClients(clients: [])"])
+def test_changes_of_toolchains_and_blueprints_are_not_supported(engine, workshop, change):
+    engine.query(source_document(workshop / "dep", change, ask="id")).failed(f"ModuleSource.{change.split('(')[0]}", "not supported by this engine yet")
+
+
+def test_the_generated_context_directory_has_all_files_and_the_changeset_what_differs(engine, workshop):
+    main = write_config(workshop / "main", "main", None)
+    (main / "kept.txt").touch()
+    step = 'withIncludes(patterns: ["x"])'
+    whole = leaf(engine.data(source_document(main, step, "generatedContextDirectory", ask='glob(pattern: "**/*")')))
+    assert sorted(whole) == ["main/", "main/dagger.json", "main/kept.txt"]
+    changes = leaf(engine.data(source_document(main, step, "generatedContextChangeset", ask="addedPaths modifiedPaths removedPaths")))
+    assert changes == {"addedPaths": [], "modifiedPaths": ["main/dagger.json"], "removedPaths": []}
+    same = leaf(engine.data(source_document(main, "generatedContextChangeset", ask="isEmpty")))
+    assert same is True
+
+
 def test_dependencies_are_added_and_removed(engine, workshop):
     main = write_config(workshop / "main", "main", None, include=["x"])
     dep, other = (f'withDependencies(dependencies: ["{id_of(engine, workshop / name)}"])' for name in ("dep", "other"))
