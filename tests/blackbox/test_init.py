@@ -170,6 +170,21 @@ def test_init_with_an_sdk_that_does_not_exist(engine, folder):
     assert files(folder) == {}
 
 
+def test_init_writes_the_version_of_the_engine(engine, folder):
+    assert config(make(engine, folder / "m"))["engineVersion"] == "v0.21.8"
+
+
+def test_init_writes_the_patterns_of_further_files(engine, repository):
+    module = make(engine, repository / "m", "--include", "../x", "--include", "!y")
+    assert config(module)["include"] == ["../x", "!y"]
+
+
+def test_init_with_self_calls_needs_an_sdk(engine, folder):
+    engine.run("init", folder / "m", "--with-self-calls").failed("cannot enable self-calls feature without specifying --sdk")
+    assert config(make(engine, folder / "n", "--sdk", "python", "--with-self-calls"))["sdk"]["experimental"] == {"SELF_CALLS": True}
+    assert files(folder).keys() == {f"n/{path}" for path in files(folder / "n")}
+
+
 def test_init_with_a_blueprint_is_not_supported(engine, folder):
     engine.run("init", folder, "--blueprint", "./b").failed("--blueprint", code=2)
     engine.run("init", folder, "--sdk", "go", "--blueprint", "./b").failed("--blueprint", code=2)

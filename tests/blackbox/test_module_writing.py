@@ -211,6 +211,9 @@ def test_an_sdk_generates_code_and_clients(connected, workshop):
     write_sdk(workshop / "none", none, "broken-sdk")
     plain = source_document(probe, 'withClient(generator: "../none", outputDir: "client")', "generatedContextDirectory", ask="entries")
     connected.query(plain).failed("the SDK `../none` generates no clients", "generateClient")
+    # An SDK without code generation is skipped.
+    quiet = write_config(workshop / "quiet", "quiet", {"source": "../none"})
+    assert leaf(connected.data(source_document(quiet, "generatedContextChangeset", ask="isEmpty"))) is True
 
 
 def test_commands_generate_clients(connected, workshop):
@@ -236,3 +239,8 @@ def test_commands_generate_clients(connected, workshop):
     said = connected.run("client", "uninstall", "gen", cwd=probe).ok()
     assert "its files stay" in said.out and (probe / "gen/client.json").exists()
     assert "clients" not in json.loads((probe / "dagger.json").read_text())
+    # A module without an SDK may have clients. This generator writes them all below `probe`.
+    connected.run("client", "install", "../sdk", "gen", cwd=workshop / "dep").ok()
+    (probe / "gen/client.json").unlink()
+    connected.run("develop", cwd=workshop / "dep").ok()
+    assert (probe / "gen/client.json").exists()
