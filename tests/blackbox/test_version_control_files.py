@@ -63,6 +63,13 @@ def test_a_path_that_occurs_anywhere_counts_as_present(engine, folder):
     assert (module / ".gitignore").read_text() == "# not .venv, nor the sdk-files\n/.env.local\n/**/__pycache__\n"
 
 
+def test_a_file_that_is_not_utf_8_keeps_its_bytes(engine, folder):
+    module = plain(folder / "m")
+    (module / ".gitignore").write_bytes(b"# caf\xe9\r\n/.venv")
+    engine.run("develop", "--sdk", "python", cwd=module).ok()
+    assert (module / ".gitignore").read_bytes() == b"# caf\xe9\r\n/.venv\n/**/__pycache__\n/sdk\n/.env\n"
+
+
 def test_the_env_file_is_ignored_unless_it_occurs(engine, folder):
     for name, before, after in (("a", "x\n", 1), ("b", "**/.env\n", 0)):
         module = plain(folder / name)

@@ -18,7 +18,7 @@ use rondel_query::{Node, Outcome};
 use rondel_session::client::ops_and_context;
 use rondel_session::{ResolverContext, client};
 
-use crate::content::snapshot_object;
+use crate::content::{file_with_content, snapshot_object};
 use crate::load::modules::{Modules, builtin_sdk};
 use crate::module::acting_as::acting_as;
 use crate::module::introspection::client_introspection;
@@ -229,7 +229,7 @@ async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
 }
 
 /// `directory` with lines appended to the file `name` of the module's source: for each path its
-/// line, unless the path occurs in the file.
+/// line, unless the path occurs in the file. Its other bytes stay: it may have any encoding.
 async fn with_lines(
     cx: &ResolverContext,
     source: &ModuleSource,
@@ -244,22 +244,26 @@ async fn with_lines(
     let (ops, op_cx) = ops_and_context(cx);
     let place = directory.get::<Directory>()?.place.clone();
     let file = TreePath { fs: place.fs, path: place.path.join_inside(&path) };
-    let mut content = match ops.stat(&op_cx, &file, true).await? {
-        Some(_) => String::from_utf8_lossy(&ops.read(&op_cx, &file).await?).into_owned(),
-        None => String::new(),
+    let before = match ops.stat(&op_cx, &file, true).await? {
+        Some(_) => ops.read(&op_cx, &file).await?,
+        None => Vec::new(),
     };
-    let before = content.clone();
-    for (path, line) in lines {
-        if before.contains(&path) {
-            continue;
+    let text = String::from_utf8_lossy(&before);
+    let mut content = before.clone();
+    for (_, line) in lines.iter().filter(|(path, _)| !text.contains(path)) {
+        if content.last().is_some_and(|last| *last != b'\n') {
+            content.push(b'\n');
         }
-        if !content.is_empty() && !content.ends_with('\n') {
-            content.push('\n');
-        }
-        content.push_str(&line);
-        content.push('\n');
+        content.extend_from_slice(line.as_bytes());
+        content.push(b'\n');
     }
-    if content == before { Ok(directory) } else { with_file(cx, &directory, &path, &content).await }
+    if content == before {
+        return Ok(directory);
+    }
+    let made = file_with_content(cx, name, content).await?;
+    let made = made.call.ok_or_else(|| Fault::bug("a file has no call"))?;
+    step(cx, &directory, "withFile", vec![("path", Literal::String(path.into())), ("source", Literal::Call(made))])
+        .await
 }
 
 /// A path in the folder of the code, relative to the context directory.
