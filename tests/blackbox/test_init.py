@@ -149,6 +149,26 @@ def test_init_writes_no_starter_where_there_is_code(engine, folder, sdk, path, c
     assert place.read_text() == code and not {"main.go", "src/m/main.py"} & files(module).keys()
 
 
+@pytest.mark.parametrize(("sdk", "path"), [("go", "main.go"), ("go", "go.mod"), ("python", "src/m/main.py"), ("python", "pyproject.toml"), ("python", ".gitattributes")])
+def test_a_starter_replaces_no_file_that_git_ignores(engine, repository, sdk, path):
+    """Ignored files belong to no module, so that the module seems to have no code."""
+    module = plain(repository / "m")
+    (module / path).parent.mkdir(parents=True, exist_ok=True)
+    (module / path).write_text("mine")
+    (repository / ".gitignore").write_text(f"/m/{path}\n")
+    before = files(repository)
+    engine.run("develop", "--sdk", sdk, "--source", module, cwd=module).failed(f"`{path}`", "git ignores it")
+    assert files(repository) == before
+
+
+def test_a_starter_replaces_no_file_that_is_left_out_of_the_build(engine, folder):
+    module = plain(folder / "m")
+    (module / "main.go").write_text("//go:build ignore\n\npackage main\n")
+    before = files(module)
+    engine.run("develop", "--sdk", "go", "--source", module, cwd=module).failed("cannot write `main.go`: the file is there")
+    assert files(module) == before
+
+
 def test_init_keeps_what_is_there(engine, repository):
     folder = repository / "m"
     folder.mkdir()

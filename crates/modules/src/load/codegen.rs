@@ -11,7 +11,7 @@ use rondel_model::{Directory, Value};
 use rondel_module_model::config::module_config::GeneratedClient;
 use rondel_module_model::loaded_module::{Provider, SdkModule};
 use rondel_module_model::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
-use rondel_module_model::source::module_source::ModuleSource;
+use rondel_module_model::source::module_source::{ModuleSource, SourceKind};
 use rondel_module_model::source::reference::inside_context;
 use rondel_ports::outcome::outcome;
 use rondel_query::{Node, Outcome};
@@ -24,6 +24,8 @@ use crate::module::acting_as::acting_as;
 use crate::module::introspection::client_introspection;
 use crate::sdk::runtime::sdk_source;
 use crate::sdk::sdk_module::{self, SdkArguments};
+use crate::source::reload_source::host_directory;
+use crate::source::resolve_source::exists;
 
 /// The file with a user's own defaults, which belongs to no repository.
 const ENV_FILE: &str = ".env";
@@ -120,11 +122,41 @@ async fn with_builtin_code(
     let code = sdk.codegen(&ops, &op_cx, &given).await;
     span.end(outcome(&code));
     let code = code?;
+    let before = all.clone();
     let mut all = all;
     for (path, contents) in &code.files {
+        let is_generated = code.generated.iter().any(|pattern| match pattern.strip_suffix("**") {
+            Some(folder) => path.starts_with(folder),
+            None => path == pattern,
+        });
+        if !is_generated {
+            check_replaces_nothing(cx, source, &before, path).await?;
+        }
         all = with_file(cx, &all, &in_source(source, path), contents).await?;
     }
     Ok((all, code.generated, code.ignored))
+}
+
+/// Checks that a new file in the folder of the code replaces no file of the user's. A file that git
+/// ignores is not in the context directory `all`.
+async fn check_replaces_nothing(cx: &ResolverContext, source: &ModuleSource, all: &Node, path: &str) -> Result<()> {
+    let refused = |hint: &str| {
+        let name = source.name();
+        Err(Fault::user(format!("cannot write `{path}`: the file is there, and module `{name}` does not have it"))
+            .with_hint(hint))
+    };
+    let inside = in_source(source, path);
+    let (ops, op_cx) = ops_and_context(cx);
+    let place = all.get::<Directory>()?.place.clone();
+    let file = TreePath { fs: place.fs, path: place.path.join_inside(&inside) };
+    if ops.stat(&op_cx, &file, true).await?.is_some() {
+        return refused("move it away, or make it a part of the module");
+    }
+    let me = client(&cx.caller);
+    match source.kind == SourceKind::Local && exists(me, &host_directory(me, source)?.join(&inside)) {
+        true => refused("git ignores it: change the `.gitignore`, or move the file away"),
+        false => Ok(()),
+    }
 }
 
 /// `all` with the code of an SDK that is a module. `None` if the SDK generates no code.
@@ -246,7 +278,10 @@ async fn with_lines(
     let file = TreePath { fs: place.fs, path: place.path.join_inside(&path) };
     let before = match ops.stat(&op_cx, &file, true).await? {
         Some(_) => ops.read(&op_cx, &file).await?,
-        None => Vec::new(),
+        None => {
+            check_replaces_nothing(cx, source, &directory, name).await?;
+            Vec::new()
+        }
     };
     let text = String::from_utf8_lossy(&before);
     let mut content = before.clone();

@@ -496,7 +496,8 @@ fn read_config(format: ConfigFormat, text: &str, place: &str) -> Result<ModuleCo
     Ok(config)
 }
 
-fn exists(me: &Client, path: &Path) -> bool {
+/// Whether there is something at a path of the host.
+pub(crate) fn exists(me: &Client, path: &Path) -> bool {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
     let found = me.services.ops.ports().host.find_up(parent, &name.to_string_lossy());
     found.as_deref() == Some(path)
