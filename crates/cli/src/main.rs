@@ -20,6 +20,7 @@ mod missing_dependencies;
 mod module_edit;
 mod near_modules;
 mod output;
+mod path_text;
 mod program_terminal;
 mod progress_mode;
 mod progress_output;

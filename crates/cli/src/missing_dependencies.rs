@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::module_edit::normal;
+use crate::path_text::normal;
 
 /// An entry for a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl DependencyEntry {
         &self.source
     }
 
-    /// Whether it is among the dependencies `found`, as the API lists them for the module in `root`.
+    /// Whether it is among the dependencies `found`, which the API lists for the module in `root`.
     fn is_among(&self, found: &Value, root: &Path) -> bool {
         let path = normal(&root.join(&self.source));
         let address = |text: &str| text.rsplit_once('@').map_or(text, |(address, _)| address).to_owned();
@@ -54,8 +54,8 @@ pub(crate) fn entries(root: &Path) -> Vec<DependencyEntry> {
     config["dependencies"].as_array().into_iter().flatten().map(entry).collect()
 }
 
-/// The entries of the `dagger.json` in `root` that are not among the dependencies `found`, each with
-/// `moduleName` and `asString`.
+/// The entries of the `dagger.json` in `root` that are not among the dependencies `found`, each
+/// with `moduleName` and `asString`.
 pub(crate) fn missing(root: &Path, found: &Value) -> Vec<DependencyEntry> {
     entries(root).into_iter().filter(|entry| !entry.is_among(found, root)).collect()
 }

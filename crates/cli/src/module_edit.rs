@@ -2,7 +2,7 @@
 //! what differs is written to the tree and listed.
 
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rondel_fault::{Fault, Result};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::error_report::relative;
 use crate::flags::quote;
 use crate::missing_dependencies::{entries, missing};
 use crate::output;
+use crate::path_text::normal;
 use crate::settings::{Settings, workdir};
 use crate::tree_update::{CONFIGS, FileChange, Plans, TreeUpdate};
 
@@ -182,19 +183,6 @@ fn innermost(data: &Value) -> Value {
     }
 }
 
-/// `path` without `.` and `..`, as far as the text tells.
-pub(crate) fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => _ = out.pop(),
-            part => out.push(part),
-        }
-    }
-    out
-}
-
 /// `path`, given relative to the working directory, relative to the directory `from`.
 pub(crate) fn relative_to(from: &Path, path: &str) -> Result<String> {
     let path = normal(&workdir()?.join(path));
@@ -234,7 +222,6 @@ mod tests {
 
     #[test]
     fn paths() {
-        assert_eq!(normal(Path::new("/a/./b/../c")), Path::new("/a/c"));
         let check = |from: &str, path: &str, want: &str| {
             assert_eq!(relative_to(Path::new(from), path).ok().as_deref(), Some(want));
         };

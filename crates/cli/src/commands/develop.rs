@@ -13,7 +13,8 @@ use super::functions::{module_flag, module_of};
 use super::init::{license_flag, sdk_flag, sdk_steps, self_calls_flag, source_flag};
 use crate::chain::Session;
 use crate::license;
-use crate::module_edit::{LocalModule, ModuleEdits, normal, relative_to, sdk_reference, version_step};
+use crate::module_edit::{LocalModule, ModuleEdits, relative_to, sdk_reference, version_step};
+use crate::path_text::normal;
 use crate::settings::Settings;
 
 pub(super) fn command() -> Command {

@@ -20,8 +20,8 @@ const SOURCE: &str = "source";
 const PIN: &str = "pin";
 
 impl ModuleSource {
-    /// Adds dependencies. One in the same place is replaced: it may have another name or version. So
-    /// is one of the same name whose folder is gone or has no configuration that can be read.
+    /// Adds dependencies. One in the same place is replaced: it may have another name or version.
+    /// So is one of the same name whose folder is gone or has no configuration that can be read.
     ///
     /// # Errors
     /// When another module has the name, the module cannot be referred to from here, or it depends
