@@ -3,8 +3,6 @@ leaks.
 """
 
 import collections
-import contextlib
-import fcntl
 import io
 import json
 import os
@@ -24,6 +22,7 @@ import pytest
 from kit import IMAGES, ROOT, eventually, is_open, let_time_pass, mirror_of, processes_with, run_in
 from kit.leaks import LeakCheck
 from kit.oci import Layout, base_layer
+from kit.kills import kill
 from kit.streams import get, in_python, page_service_id, tunnel
 from kit.system import mount_lines
 from kit.terminal import Terminal, document_file
@@ -143,28 +142,6 @@ def unfinished(state: Path) -> list:
     """Unfinished folders of a killed engine, not yet in their final place."""
     found = [entry.name for entry in (state / "scratch").glob("*") if entry.name != "empty"]
     return found + [entry.name for entry in (state / "layers").glob("*") if not (entry / "meta.json").exists()]
-
-
-def kill(rondel, pids: list) -> None:
-    """Kills the processes, and waits for the end of the engine."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not rondel.engines() and is_let_go(rondel.state), within=20, what="the end of the engine")
-
-
-def is_let_go(state: Path) -> bool:
-    """Whether the kernel has closed the files of a killed engine.
-
-    It frees the memory before that.
-    """
-    try:
-        with open(state / "lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(state / "engine.sock")) != 0
 
 
 def measure(rondel, work: Work) -> dict:
