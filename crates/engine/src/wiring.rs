@@ -1,6 +1,6 @@
 //! All wiring: the only place that names adapters.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -51,6 +51,8 @@ const MAC_KEY_FILE: &str = "mac.key";
 const NAME_VARIABLES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_ENGINE_NAME"];
 /// Variables that name proxies.
 const PROXY_VARIABLES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+/// Variables that builds of modules get.
+const BUILD_VARIABLES: [&str; 2] = ["GODEBUG", "GOPROXY"];
 
 /// How to run an engine.
 pub struct ServeOptions {
@@ -139,6 +141,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         registry,
         mac_key,
         types_from_source: options.config.types_from_source,
+        build_variables: set_variables(BUILD_VARIABLES.map(str::to_owned)),
     });
     let ending = CancellationToken::new();
     let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone(), instruments });
@@ -233,12 +236,14 @@ fn git_variables() -> Vec<(String, String)> {
 }
 
 fn proxies() -> Vec<(String, String)> {
-    let both = PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
-    let set: HashMap<String, String> =
-        both.filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
-    let mut set: Vec<_> = set.into_iter().collect();
-    set.sort();
-    set
+    set_variables(PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]))
+}
+
+/// Those of the variables that are set, by name.
+fn set_variables(names: impl IntoIterator<Item = String>) -> Vec<(String, String)> {
+    let set: BTreeMap<String, String> =
+        names.into_iter().filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
+    set.into_iter().collect()
 }
 
 /// The engine's name: from the configuration, the environment, or the machine, in this order.

@@ -329,6 +329,10 @@ mod tests {
             view: rondel_version::ENGINE,
             core: Arc::default(),
             schema: Arc::default(),
+            config: serde_json::Map::new(),
+            build_variables: Vec::new(),
+            git_rewrites: Vec::new(),
+            ssh_agent: None,
         }
     }
 

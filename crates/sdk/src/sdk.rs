@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rondel_fault::Result;
 use rondel_gql::types::Schema;
-use rondel_model::{Container, Directory};
+use rondel_model::{Container, Directory, SecretRef, SocketRef};
 use rondel_ops::{OpContext, Ops};
 use rondel_typescan::SourceTypes;
 use rondel_version::View;
@@ -26,6 +26,15 @@ pub struct SdkSource {
     pub core: Arc<Schema>,
     /// The API with the dependencies of the module.
     pub schema: Arc<Schema>,
+    /// The configuration of the SDK in `dagger.json`.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Variables of the engine's own environment for builds.
+    pub build_variables: Vec<(String, String)>,
+    /// The `url.BASE.insteadOf` settings of the client's git: the name and the value. None unless
+    /// [`Sdk::uses_client_git`].
+    pub git_rewrites: Vec<(SecretRef, String)>,
+    /// The client's SSH agent, on the same condition.
+    pub ssh_agent: Option<SocketRef>,
 }
 
 /// Files that an SDK adds to the source of a module. Paths are relative to the folder of the code.
@@ -43,6 +52,16 @@ pub struct GeneratedFiles {
 pub trait Sdk: Send + Sync {
     /// The version of the SDK, which is part of every module's identity.
     fn version(&self) -> &'static str;
+
+    /// The keys that the SDK's configuration may have.
+    fn config_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether the module's build uses the git settings and the SSH agent of the client.
+    fn uses_client_git(&self, _: &SdkSource) -> bool {
+        false
+    }
 
     /// Whether generated code has bindings of the module's dependencies, which then are loaded.
     fn generates_bindings(&self) -> bool {

@@ -22,6 +22,8 @@ pub struct Services {
     pub mac_key: [u8; 32],
     /// Whether types of modules come from their source where it decides them.
     pub types_from_source: bool,
+    /// Variables of the engine's own environment that builds of modules get.
+    pub build_variables: Vec<(String, String)>,
 }
 
 /// The engine as handlers see it.

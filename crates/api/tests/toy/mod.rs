@@ -101,6 +101,7 @@ impl Toy {
             registry: registry.clone(),
             mac_key: [7; 32],
             types_from_source: true,
+            build_variables: Vec::new(),
         });
         let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000, rondel_call::SealKey::derived(&[7; 32]));
         Self { counters, services, evaluator, _dir: dir }

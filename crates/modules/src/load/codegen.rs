@@ -116,7 +116,7 @@ async fn with_builtin_code(
         }
         false => Vec::new(),
     };
-    let given = sdk_source(source, source.view()?, &me.services.registry, &dependencies);
+    let given = sdk_source(source, source.view()?, &me.services, &dependencies);
     let (ops, op_cx) = ops_and_context(cx);
     let span = cx.caller.events.span(Work::Load, format!("generate code of module {}", source.name()));
     let code = sdk.codegen(&ops, &op_cx, &given).await;

@@ -408,11 +408,18 @@ impl Modules {
 pub(crate) fn builtin_sdk(config: &ModuleConfig) -> Result<Arc<dyn Sdk>> {
     let config = config.sdk.as_ref().ok_or_else(|| Fault::bug("a module without an SDK has no built-in one"))?;
     let sdk = rondel_sdk::find(&config.source)?;
-    match config.config.iter().flat_map(|config| config.keys()).next() {
-        None => Ok(sdk),
-        Some(key) => Err(Fault::user(format!("the SDK `{}` knows no configuration key `{key}`", config.source))
-            .with_hint("remove `sdk.config` from `dagger.json`")),
+    let known = sdk.config_keys();
+    let given = config.config.iter().flat_map(|config| config.keys());
+    let unknown: Vec<&str> = given.map(String::as_str).filter(|key| !known.contains(key)).collect();
+    if unknown.is_empty() {
+        return Ok(sdk);
     }
+    // Users match on this text; see docs/protocol.md#module-configuration.
+    let fault = Fault::user(format!("unknown sdk config keys found [{}]", unknown.join(" ")));
+    Err(fault.with_hint(match known {
+        [] => format!("the SDK `{}` has no configuration; remove `sdk.config` from `dagger.json`", config.source),
+        known => format!("the SDK `{}` knows {}", config.source, known.join(", ")),
+    }))
 }
 
 /// Checks that the source folder exists. Without this check each SDK would report it in its own

@@ -74,7 +74,7 @@ impl Registration<'_> {
         if !me.services.types_from_source && sdk.registers_types() {
             return self.by_code("the engine's configuration says `types-from-source = false`".to_owned()).await;
         }
-        let source = sdk_source(&module.source, module.view, &me.services.registry, &module.dependencies);
+        let source = sdk_source(&module.source, module.view, &me.services, &module.dependencies);
         let doing = |e: Fault| e.prefixed(format!("read the types of module `{}` from its source", module.name()));
         match sdk.types(&me.services.ops, &me.op_cx, &source).await.map_err(doing)? {
             SourceTypes::Declared(document) => {

@@ -8,8 +8,8 @@ use rondel_model::Container;
 use rondel_module_model::loaded_module::{Module, Provider};
 use rondel_module_model::source::module_source::ModuleSource;
 use rondel_module_model::source::reference::inside_context;
-use rondel_schema::Registry;
-use rondel_session::{Caller, Evaluator, client};
+use rondel_session::{Caller, Evaluator, Services, client};
+use rondel_surface::git::client_settings;
 use rondel_version::View;
 
 use crate::caller::internal;
@@ -28,12 +28,12 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             let me = client(caller);
             let mut cx = me.op_cx.clone();
             cx.events = caller.events.clone();
-            sdk.runtime(
-                &me.services.ops,
-                &cx,
-                &sdk_source(&module.source, module.view, &me.services.registry, &module.dependencies),
-            )
-            .await
+            let mut source = sdk_source(&module.source, module.view, &me.services, &module.dependencies);
+            if sdk.uses_client_git(&source) {
+                let git = client_settings(me).await?;
+                (source.git_rewrites, source.ssh_agent) = (git.rewrites, git.agent);
+            }
+            sdk.runtime(&me.services.ops, &cx, &source).await
         }
         Provider::Entrypoint(entrypoint) => Err(Fault::user(format!(
             "module `{}` has no runtime: its functions are served by the entrypoint `{}`",
@@ -57,10 +57,10 @@ pub fn runtime_provider(module: &Module) -> String {
 pub(crate) fn sdk_source(
     source: &ModuleSource,
     view: View,
-    registry: &Registry,
+    services: &Services,
     dependencies: &[Arc<Module>],
 ) -> rondel_sdk::SdkSource {
-    let (core, schema) = schemas_for_code(registry, view, dependencies);
+    let (core, schema) = schemas_for_code(&services.registry, view, dependencies);
     rondel_sdk::SdkSource {
         name: source.config.name.clone(),
         context: source.context(),
@@ -69,5 +69,9 @@ pub(crate) fn sdk_source(
         view,
         core,
         schema,
+        config: source.config.sdk.as_ref().and_then(|sdk| sdk.config.clone()).unwrap_or_default(),
+        build_variables: services.build_variables.clone(),
+        git_rewrites: Vec::new(),
+        ssh_agent: None,
     }
 }

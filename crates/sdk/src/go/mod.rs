@@ -13,10 +13,10 @@ mod starter;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rondel_fault::Result;
+use rondel_fault::{Fault, Result};
 use rondel_gql::types::TypeKind;
 use rondel_model::op::{ExecOutput, Filter, TreePath};
-use rondel_model::{AbsPath, Container, ExecOp, ExecTitle, Fs, FsOp, ImageConfig};
+use rondel_model::{AbsPath, Container, ExecOp, ExecTitle, Fs, FsOp, ImageConfig, Mount, MountSource};
 use rondel_ops::{OpContext, Ops};
 use rondel_typescan::go::{GoModule, is_built, main_type, scan};
 use rondel_typescan::{ModuleFacts, SourceFile, SourceTypes};
@@ -58,6 +58,13 @@ const QUALIFIED_TYPES: View = View::new(0, 12, 0);
 /// Since this version an enum has names and values.
 const ENUM_NAMES: View = View::new(0, 18, 11);
 
+/// The key of the configuration that names private packages: patterns of `GOPRIVATE`.
+const PRIVATE: &str = "goprivate";
+/// Where the client's SSH agent is while the module is built.
+const AGENT: &str = "/tmp/ssh-agent";
+/// Variables of the engine that the build gets, set or not.
+const ENGINE_VARIABLES: [&str; 2] = ["GODEBUG", "GOPROXY"];
+
 /// The Go SDK.
 pub struct Go;
 
@@ -68,6 +75,15 @@ impl Sdk for Go {
 
     fn generates_bindings(&self) -> bool {
         true
+    }
+
+    fn config_keys(&self) -> &'static [&'static str] {
+        &[PRIVATE]
+    }
+
+    /// Packages of private repositories alone are fetched with git.
+    fn uses_client_git(&self, source: &SdkSource) -> bool {
+        source.config.contains_key(PRIVATE)
     }
 
     fn types<'a>(
@@ -93,7 +109,7 @@ impl Sdk for Go {
             let generated = code.generated(source, traces_below(ops, cx, source).await?)?;
             let doing = || format!("prepare the base image of module `{}`", source.name);
             let base = image(ops, cx, IMAGE).await.map_err(|e| e.context(doing()))?;
-            Ok(runtime(&base, &generated, source))
+            runtime(&base, &generated, source)
         })
     }
 
@@ -246,8 +262,9 @@ fn declares(text: &str, name: &str) -> bool {
 }
 
 /// The container of the compiled program.
-// IDENTITY: the inputs are the base image, the code, and what is generated from it and the API.
-fn runtime(base: &Container, generated: &Generated, source: &SdkSource) -> Container {
+// IDENTITY: the inputs are the base image, the code, what is generated from it and the API, and how
+// the client reaches private repositories. From which proxy packages come does not change them.
+fn runtime(base: &Container, generated: &Generated, source: &SdkSource) -> Result<Container> {
     let code = AbsPath::new(CODE).join_inside(&source.source);
     // What another version of a tool generated is no part of the code.
     let inside = |path: &str| match source.source.as_str() {
@@ -272,16 +289,48 @@ fn runtime(base: &Container, generated: &Generated, source: &SdkSource) -> Conta
     ];
     env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let title = ExecTitle { text: format!("build module {}", source.name).into(), internal: false };
+    let mut mounts = vec![cache("gomod", "/go/pkg/mod"), cache("gobuild", "/root/.cache/go-build")];
+    let mut secret_env = Vec::new();
+    if let Some(private) = private_packages(source)? {
+        env.push(("GOPRIVATE".to_owned(), private.to_owned()));
+        env.push(("GIT_SSH_COMMAND".to_owned(), "ssh -o StrictHostKeyChecking=no".to_owned()));
+        env.push(("GIT_CONFIG_COUNT".to_owned(), source.git_rewrites.len().to_string()));
+        for (at, (name, value)) in source.git_rewrites.iter().enumerate() {
+            secret_env.push((format!("GIT_CONFIG_KEY_{at}"), name.clone()));
+            env.push((format!("GIT_CONFIG_VALUE_{at}"), value.clone()));
+        }
+        if let Some(socket) = &source.ssh_agent {
+            env.push(("SSH_AUTH_SOCK".to_owned(), AGENT.to_owned()));
+            let socket = MountSource::Socket { socket: socket.clone(), owner: None };
+            mounts.push(Mount { target: AbsPath::new(AGENT), source: socket });
+        }
+    }
+    let of_engine = |name: &str| {
+        let set = source.build_variables.iter().find(|(set, _)| set == name);
+        (name.to_owned(), set.map(|(_, value)| value.clone()).unwrap_or_default())
+    };
     let exec = ExecOp {
-        mounts: vec![cache("gomod", "/go/pkg/mod"), cache("gobuild", "/root/.cache/go-build")],
+        mounts,
         env,
+        secret_env,
+        volatile_env: ENGINE_VARIABLES.map(of_engine).into(),
         workdir: code,
         title: Some(title),
         ..ExecOp::new(fs, vec!["sh".to_owned(), BUILD.to_owned()], base.platform.clone())
     };
     let mut container = base.clone();
     container.rootfs = Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs });
-    container.configure(configure)
+    Ok(container.configure(configure))
+}
+
+/// The patterns of private packages in the configuration.
+fn private_packages(source: &SdkSource) -> Result<Option<&str>> {
+    match source.config.get(PRIVATE) {
+        None => Ok(None),
+        Some(serde_json::Value::String(patterns)) => Ok(Some(patterns)),
+        Some(_) => Err(Fault::user(format!("`sdk.config.{PRIVATE}` of module `{}` is no string", source.name))
+            .with_hint("it has the patterns of GOPRIVATE, such as `github.com/me/*`")),
+    }
 }
 
 fn configure(config: &mut ImageConfig) {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource};
 use rondel_model::git_address::{Scheme, scheme};
-use rondel_model::{AbsPath, SecretRef, SocketRef};
+use rondel_model::{AbsPath, SocketRef};
 use rondel_ports::git::{Reference, References};
-use rondel_ports::secrets::Plaintext;
-use rondel_session::secrets::ProvidedSecret;
 use rondel_session::{Caller, Client, ClientLink, GitRemoteRefs, client};
 
+use crate::git::client_settings::kept;
 use crate::git::netrc;
 use crate::host_socket;
 
@@ -93,9 +92,7 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<GitRe
             _ => None,
         };
         let Some((username, password)) = found else { return Err(denied) };
-        let key = me.services.mac(password.as_bytes());
-        let token = SecretRef { key, name: "".into(), uri: "".into(), from_nested_client: false };
-        me.session.secrets.put(&token, ProvidedSecret::lasting(Plaintext::new(password.into_bytes())));
+        let token = kept(me, password);
         let access = GitAccess { username: username.into(), token: Some(token), ..remote.access.clone() };
         let references = references(me, &GitRemote { access: access.clone(), ..remote }).await?;
         Ok(Arc::new(GitRemoteRefs { references, access }))
