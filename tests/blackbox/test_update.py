@@ -223,6 +223,15 @@ def test_uninstall_with_a_version_of_what_was_installed_without_one_is_an_error(
     assert entries(app) == []
 
 
+def test_a_dependency_in_a_repository_that_is_gone_can_be_uninstalled(connected, app, remote):
+    gone = f"{remote.address.replace('r.git', 'gone.git')}/remote"
+    write_entry(app, f"{gone}@main", remote.commits[0])
+    assert connected.run("config", "--json", cwd=app).json()["dependencies"] == f"remote ({gone}@main, not found)"
+    assert "rondel uninstall remote" in connected.run("install", "../lib/dep", cwd=app).ok().err
+    connected.run("uninstall", gone, cwd=app).ok()
+    assert [entry["name"] for entry in entries(app)] == ["dep"]
+
+
 # modules in git
 
 
