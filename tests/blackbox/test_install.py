@@ -152,6 +152,19 @@ def test_uninstall_generates_the_code_again(engine, go_app):
     assert (said["dagger.json"], said["dagger.gen.go"]) == ("changed", "created") and dependencies(go_app) == []
 
 
+def test_bindings_of_what_is_not_installed_any_more_are_removed(engine, go_app):
+    """Go compiles all files of a directory. Those of the user stay."""
+    before = bindings(go_app)
+    engine.run("install", "../dep", cwd=go_app).ok()
+    (go_app / "internal/dagger/mine.gen.go").write_text("package dagger\n")
+    said = listed(engine.run("install", "../dep", "--name", "other", cwd=go_app))
+    assert (said["internal/dagger/dep.gen.go"], said["internal/dagger/other.gen.go"]) == ("removed", "created")
+    said = listed(engine.run("uninstall", "other", cwd=go_app))
+    assert said["internal/dagger/other.gen.go"] == "removed"
+    (go_app / "internal/dagger/mine.gen.go").unlink()
+    assert bindings(go_app) == before
+
+
 def test_install_of_code_that_does_not_compile_changes_nothing(engine, go_app):
     before = files(go_app)
     write_go_module(go_app.parent / "broken", {"main.go": "package main\n\nfunc {\n"}, name="broken")

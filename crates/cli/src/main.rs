@@ -28,6 +28,7 @@ mod proxy;
 mod recorder;
 mod response;
 mod settings;
+mod stale_files;
 mod style;
 mod terminal;
 mod tree_update;

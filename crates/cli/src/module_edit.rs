@@ -14,6 +14,7 @@ use crate::missing_dependencies::{entries, missing};
 use crate::output;
 use crate::path_text::normal;
 use crate::settings::{Settings, workdir};
+use crate::stale_files::{SUFFIX, stale};
 use crate::tree_update::{CONFIGS, FileChange, Plans, TreeUpdate};
 
 /// Files that are listed even if they did not change.
@@ -116,8 +117,8 @@ impl LocalModule {
     }
 
     /// Applies the selections `steps` to the source, and writes what differs with the files `more`,
-    /// which are relative to the module. With `removes`, files that generated code no longer has
-    /// are removed. Lists the files.
+    /// which are relative to the module. Generated files beside new ones that are not generated any
+    /// more are removed, and with `removes` all that the source no longer has. Lists the files.
     ///
     /// # Errors
     /// When a step is not possible, or the tree cannot be written. Then the tree is as before.
@@ -132,12 +133,16 @@ impl LocalModule {
         let changed: String = steps.iter().map(|step| format!("{{{step}")).collect();
         let ask = |selection: &str| {
             let closing = "}".repeat(steps.len() + 2);
-            json!({"query": format!("{{{}{changed}{{generatedContextChangeset{selection}{closing}", self.selection)})
+            json!({"query": format!("{{{}{changed}{{{selection}{closing}", self.selection)})
         };
         let missing = missing(&self.root, &self.fields["dependencies"]);
         // What cannot be generated leaves no trace in the tree.
-        let found = session.send(&ask("{id removedPaths}")).await?;
+        let found = session.send(&ask("generatedContextChangeset{id removedPaths}")).await?;
         let mut changes = innermost(&found);
+        let all = format!("generatedContextDirectory{{glob(pattern: \"**/*{SUFFIX}\")}}");
+        let generated = innermost(&session.send(&ask(&all)).await?);
+        let generated = generated.as_array().into_iter().flatten();
+        let generated: Vec<String> = generated.filter_map(|path| path.as_str().map(str::to_owned)).collect();
         let update = TreeUpdate::begin(&edits.plans, &self.context, &self.root)?;
         let new = quote(&update.new_files().to_string_lossy());
         let load = format!("loadChangesetFromID(id:{})", quote(changes["id"].as_str().unwrap_or_default()));
@@ -146,10 +151,11 @@ impl LocalModule {
         for (path, text) in more {
             update.add(&below.join(path), text)?;
         }
-        let removed = match (removes, changes["removedPaths"].take()) {
+        let mut removed: Vec<PathBuf> = match (removes, changes["removedPaths"].take()) {
             (true, Value::Array(paths)) => paths.iter().filter_map(|path| path.as_str().map(PathBuf::from)).collect(),
             _ => Vec::new(),
         };
+        removed.extend(stale(&self.context, &update.new_files(), &generated));
         let mut listed = update.commit(removed)?;
         let code = self.context.join(self.text("sourceSubpath"));
         for path in ALWAYS_LISTED.iter().flat_map(|name| [self.root.join(name), normal(&code.join(name))]) {
