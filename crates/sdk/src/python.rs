@@ -327,6 +327,7 @@ mod tests {
             root: "m".into(),
             source: "m".into(),
             view: rondel_version::ENGINE,
+            is_new: false,
             core: Arc::default(),
             schema: Arc::default(),
             config: serde_json::Map::new(),

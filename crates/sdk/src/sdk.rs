@@ -22,6 +22,8 @@ pub struct SdkSource {
     pub source: String,
     /// The API version that the module sees.
     pub view: View,
+    /// The module has no configuration file yet: code is generated for a new module.
+    pub is_new: bool,
     /// The API as the module's code sees it, without other modules.
     pub core: Arc<Schema>,
     /// The API with the dependencies of the module.

@@ -106,6 +106,11 @@ impl ModuleSource {
         !self.config_text.is_empty()
     }
 
+    /// The place of the configuration file. A new configuration is not among the files there.
+    pub fn configuration_file(&self) -> TreePath {
+        TreePath { path: self.root_path().join(self.config.format.file_name()), ..self.context().place }
+    }
+
     /// The context directory.
     pub fn context(&self) -> Directory {
         let place = TreePath { fs: Fs::known(self.snapshot.clone()), path: self.base.clone() };

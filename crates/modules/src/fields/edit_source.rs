@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::TreePath;
 use rondel_module_model::source::git_origin::split_version;
 use rondel_module_model::source::module_source::ModuleSource;
 use rondel_module_model::source::reference::{ReferenceKind, classify};
@@ -97,11 +96,8 @@ async fn with_version(cx: &ResolverContext, source: &ModuleSource, version: &str
         "latest" => ENGINE,
         version => rondel_version::of_module(version).map_err(|e| Fault::user(e.to_string()))?,
     };
-    // A new configuration is not among the files of the source.
     let (ops, op_cx) = ops_and_context(cx);
-    let path = source.root_path().join(source.config.format.file_name());
-    let file = TreePath { path, ..source.context().place };
-    let was_read = source.config_exists() && ops.stat(&op_cx, &file, true).await?.is_some();
+    let was_read = source.config_exists() && ops.stat(&op_cx, &source.configuration_file(), true).await?.is_some();
     source.with_engine_version(version, was_read)
 }
 

@@ -116,8 +116,9 @@ async fn with_builtin_code(
         }
         false => Vec::new(),
     };
-    let given = sdk_source(source, source.view()?, &me.services, &dependencies);
     let (ops, op_cx) = ops_and_context(cx);
+    let mut given = sdk_source(source, source.view()?, &me.services, &dependencies);
+    given.is_new = ops.stat(&op_cx, &source.configuration_file(), true).await?.is_none();
     let span = cx.caller.events.span(Work::Load, format!("generate code of module {}", source.name()));
     let code = sdk.codegen(&ops, &op_cx, &given).await;
     span.end(outcome(&code));

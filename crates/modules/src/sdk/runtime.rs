@@ -67,6 +67,7 @@ pub(crate) fn sdk_source(
         root: source.root.clone(),
         source: inside_context(&source.root, source.config.source_subpath()).unwrap_or_default(),
         view,
+        is_new: false,
         core,
         schema,
         config: source.config.sdk.as_ref().and_then(|sdk| sdk.config.clone()).unwrap_or_default(),

@@ -37,6 +37,20 @@ pub(crate) fn module_path(text: &str, module: &str) -> Result<String> {
     Ok(path)
 }
 
+/// Checks that the `go.mod` that is there when a module is made is meant for the module.
+///
+/// # Errors
+/// When it declares another path.
+pub(crate) fn check_new(path: &str, module: &str) -> Result<()> {
+    let expected = new_path(module);
+    if path == expected {
+        return Ok(());
+    }
+    // Users match on this text.
+    let fault = Fault::user(format!("existing go.mod path \"{path}\" does not match the module's name \"{expected}\""));
+    Err(fault.with_hint("the code of a module is a Go module of its own: choose another folder with `--source`"))
+}
+
 /// The `go.mod` of a module that has none.
 pub(crate) fn new(module: &str) -> String {
     format!("module {}\n\ngo {}.{}\n", new_path(module), GO.0, GO.1)

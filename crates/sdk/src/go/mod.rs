@@ -121,6 +121,9 @@ impl Sdk for Go {
     ) -> BoxFuture<'a, Result<GeneratedFiles>> {
         Box::pin(async move {
             let code = Code::read(ops, cx, source).await?;
+            if source.is_new {
+                go_mod::check_new(&code.path, &source.name)?;
+            }
             let mut files = code.generated(source, traces_below(ops, cx, source).await?)?.files;
             if code.is_new {
                 files.extend(code.files.iter().map(|file| (file.path.clone(), file.text.clone())));

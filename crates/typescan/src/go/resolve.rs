@@ -13,12 +13,11 @@ use super::syntax::{ConstDecl, FieldDecl, FuncDecl, ParsedFile, TypeDecl, TypeEx
 use crate::source::{ModuleFacts, Position};
 
 /// Basic types that the API has.
-const BASIC: [&str; 13] = [
-    "string", "bool", "int", "int8", "int16", "int32", "int64", "rune", "byte", "float32", "float64", "uint8", "error",
-];
+const BASIC: [&str; 11] =
+    ["string", "bool", "int", "int8", "int16", "int32", "int64", "rune", "float32", "float64", "error"];
 /// Basic types that it lacks.
-const UNSUPPORTED: [&str; 9] =
-    ["uint", "uint16", "uint32", "uint64", "uintptr", "complex64", "complex128", "any", "comparable"];
+const UNSUPPORTED: [&str; 11] =
+    ["byte", "uint", "uint8", "uint16", "uint32", "uint64", "uintptr", "complex64", "complex128", "any", "comparable"];
 /// The interface that interfaces of a module embed.
 const OBJECT_INTERFACE: &str = "DaggerObject";
 /// How many aliases and embedded structs are followed.

@@ -5,6 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
+mod rows;
+
 const HEAD: &str = "package main\n\nimport (\n\t\"context\"\n\t\"time\"\n\t\"dagger/foo/internal/dagger\"\n)\n\nvar _ = time.Now\nvar _ context.Context\n";
 
 fn api(name: &str) -> Option<String> {
