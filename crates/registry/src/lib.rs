@@ -1,8 +1,8 @@
 //! Images in registries (distribution API v2), OCI layout folders and archives.
 //!
 //! [`Registry`] implements the port [`rondel_ports::images::Images`]. An image is looked for in the
-//! configured mirrors, in their order, and then in the registry that its name says; [`layout`]
-//! writes the folders that may serve as mirrors. A registry that no name leads to is asked alone
+//! configured mirrors, in their order, and then in the registry that its name says. A mirror is
+//! a registry or an OCI layout folder. A registry that no name leads to is asked alone
 //! ([`Images::via_host`]), and nothing is remembered of it beyond that.
 //!
 //! *Invariants.* Content from outside is used only after its digest was checked. Documents are
@@ -11,7 +11,7 @@
 //! request, nor the reverse. They are sent only to the registry or to the token server that it
 //! names, never in the clear if the registry itself is reached by TLS, and appear in no message. No
 //! environment variable is read here: [`RegistryEnvironment`] carries them. What is written depends
-//! on the images alone. Layers are neither unpacked nor packed here, except by the layout writer.
+//! on the images alone. Layers are neither unpacked nor packed here.
 //!
 //! *Libraries.* `oci-spec` gives the documents. `oci-client` was tried first and does not fit: it
 //! reads manifests and error texts without bound, hides the reason of a refused token, knows
@@ -26,7 +26,7 @@ mod config;
 mod connection;
 mod credentials;
 mod download;
-pub mod layout;
+mod layout;
 mod manifest;
 mod platforms;
 mod push;
