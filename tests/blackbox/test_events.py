@@ -10,13 +10,16 @@ from kit import IMAGES, IMPORTS, container, document, eventually, leaf, mirror_o
 from kit.events import EventClient, open_spans, outcome, starts
 from kit.registries import Registry
 
+# Its source does not decide the types, because a default is computed.
 MODULE = (
     IMPORTS
     + """
+import os
+
 @object_type
 class Probe:
     @function
-    async def build(self, mark: str, code: int = 0) -> str:
+    async def build(self, mark: str, code: int = len(os.sep) - 1) -> str:
         container = dag.container().from_("busybox")
         return await container.with_exec(["sh", "-c", f"echo {mark}; exit {code}"]).stdout()
 """

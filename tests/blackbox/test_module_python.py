@@ -217,7 +217,7 @@ def test_an_extra_dependency_is_installed(connected, folder):
 @pytest.mark.once
 def test_an_unknown_dependency_is_named(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig==99.0.0"]\n')
-    connected.run("functions", "-m", module).failed("iniconfig==99.0.0")
+    connected.call(module, "extra").failed("iniconfig==99.0.0")
 
 
 @pytest.mark.once

@@ -42,7 +42,7 @@ def error_of(done) -> str:
         (module_config(sdk="/sdk"), ["the SDK `/sdk` of module `probe` is absolute"]),
         (module_config(sdk="../../../../../../../../sdk"), ["outside of the module's context directory"]),
         (module_config(sdk="http://127.0.0.1:9/sdk"), ["find the SDK `http://127.0.0.1:9/sdk`", "cannot reach"]),
-        (module_config(sdk={"source": "python", "config": {"speed": 1}}), ["the SDK `python` knows no configuration key `speed`"]),
+        (module_config(sdk={"source": "python", "config": {"speed": 1}}), ["unknown sdk config keys found [speed]"]),
         (module_config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
         (module_config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
         (module_config(engineVersion="v99.1.0", dependencies={"of": "the future"}), ["module requires dagger v99.1.0, but you have v0.21.8"]),
